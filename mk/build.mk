@@ -1,0 +1,109 @@
+# Rooms, libraries and programs. Sources are found by wildcard: add a file and it is built.
+
+ROOMS := base crypto net http h2 pb rpc store pattern
+room_src = $(call cfiles,lib/$1)
+CORE_SRC := $(wildcard lib/rpc/core*.c)
+RPC_SRC := $(filter-out $(CORE_SRC),$(call room_src,rpc))
+CODEGEN_LIB := $(filter-out tools/codegen/main.c,$(CODEGEN_SRC))
+TOOL_SRC := $(call ctree,tools/weft)
+SHOP_SRC := $(call ctree,services/shop)
+
+# Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
+# is tested without those above it.
+UNIT_base := $(call objs,$(call room_src,base))
+UNIT_crypto := $(call objs,$(call room_src,crypto))
+UNIT_net := $(call objs,$(call room_src,net))
+UNIT_http := $(call objs,$(call room_src,http))
+UNIT_h2 := $(call objs,$(call room_src,h2))
+UNIT_pb := $(call objs,$(call room_src,pb))
+UNIT_gen0 := $(call gen_pb_objs,$(WKT))
+UNIT_gen := $(call gen_weft_objs,$(STAGE2_WKT)) $(call gen_objs,$(filter $(STAGE2),$(LIB_PROTOS)))
+UNIT_rpc := $(call objs,$(RPC_SRC))
+UNIT_core := $(call objs,$(CORE_SRC))
+UNIT_store := $(call objs,$(call room_src,store))
+UNIT_pattern := $(call objs,$(call room_src,pattern))
+UNIT_codegen := $(call objs,$(CODEGEN_LIB))
+UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC)))
+UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(filter $(STAGE2),$(SHOP_PROTOS)))
+
+UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
+UNIT_LIBS_core := -lgrpc -lgpr
+UNIT_LIBS_store := -lsqlite3
+
+LIB_UNITS := base crypto net http h2 pb gen0 gen rpc
+STORE_UNITS := store pattern
+ALL_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
+
+# ---- objects
+$(BUILD)/obj/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(COMPILE) -isystem $(GEN) $(WARN) $(CFLAGS) $(FLAGS_$<) -MD -MP -c -o $@ $<
+
+# What the generator is made of must not wait for what it generates.
+STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
+$(STAGE1_OBJS): | $(GEN0_H)
+STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop,$(UNIT_$u)) \
+    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)))
+$(STAGE3_OBJS): | $(GEN0_H) $(GEN2_H)
+
+# ---- archives of units
+define unit_rule
+$(BUILD)/obj/unit/$1.a: $(UNIT_$1) $(BUILD)/obj/unit/$1.list
+	$(Q)mkdir -p $$(@D) && rm -f $$@ && $(AR) rcs $$@ $(UNIT_$1)
+ifneq (,$(filter-out clean help deps,$(or $(MAKECMDGOALS),all)))
+$$(call note,$(BUILD)/obj/unit/$1.list,$(UNIT_$1))
+endif
+endef
+unit_archives = $(foreach u,$1,$(if $(UNIT_$u),$(BUILD)/obj/unit/$u.a))
+unit_libs = $(foreach u,$1,$(if $(UNIT_$u),$(UNIT_LIBS_$u)))
+UNITS := $(ALL_UNITS) codegen tool shop testgen testsupport
+# link UNITS: what to give the linker for them.
+link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as-needed $(call unit_libs,$1)
+# The transport is found through a weak symbol; this pulls C-core's in.
+USE_CORE := $(if $(UNIT_core),-Wl$(comma)-u$(comma)weft_transport_core)
+
+# ---- libraries: each as .a and .so
+SOMAJOR := $(firstword $(subst ., ,$(VERSION)))
+LIBRARIES := $(if $(strip $(UNIT_base)),weft) $(if $(UNIT_core),weft-core) $(if $(strip $(UNIT_store)),weft-store)
+OBJS_weft := $(foreach u,$(LIB_UNITS),$(UNIT_$u))
+OBJS_weft-core := $(UNIT_core)
+OBJS_weft-store := $(foreach u,$(STORE_UNITS),$(UNIT_$u))
+SOLIBS_weft := $(call unit_libs,$(LIB_UNITS))
+SOLIBS_weft-core := -L$(BUILD)/lib -lweft $(UNIT_LIBS_core)
+SOLIBS_weft-store := -L$(BUILD)/lib -lweft $(UNIT_LIBS_store)
+
+define library_rule
+$(BUILD)/lib/lib$1.a: $(OBJS_$1) $(BUILD)/obj/lib$1.list
+	$$(call say,AR,$$@)
+	$(Q)mkdir -p $$(@D) && rm -f $$@ && $(AR) rcs $$@ $(OBJS_$1)
+$(BUILD)/lib/lib$1.so.$(VERSION): $(OBJS_$1) $(BUILD)/obj/lib$1.list $(BUILD)/.link $2
+	$$(call say,LD,$$@)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$(LINK) -shared -Wl,-soname,lib$1.so.$(SOMAJOR) $(LDFLAGS) -o $$@ $(OBJS_$1) -Wl,--as-needed $(SOLIBS_$1)
+	$(Q)ln -sf lib$1.so.$(VERSION) $(BUILD)/lib/lib$1.so.$(SOMAJOR)
+	$(Q)ln -sf lib$1.so.$(VERSION) $(BUILD)/lib/lib$1.so
+ifneq (,$(filter-out clean help deps,$(or $(MAKECMDGOALS),all)))
+$$(call note,$(BUILD)/obj/lib$1.list,$(OBJS_$1))
+endif
+endef
+$(eval $(call library_rule,weft))
+$(eval $(call library_rule,weft-core,$(BUILD)/lib/libweft.so.$(VERSION)))
+$(eval $(call library_rule,weft-store,$(BUILD)/lib/libweft.so.$(VERSION)))
+LIB_FILES := $(LIBRARIES:%=$(BUILD)/lib/lib%.a)
+ifeq (,$(SAN))
+LIB_FILES += $(LIBRARIES:%=$(BUILD)/lib/lib%.so.$(VERSION))
+endif
+
+# ---- programs, linked with the static libraries
+# program NAME,OBJECTS,UNITS,FLAGS,LIBRARIES
+define program_rule
+$(BUILD)/bin/$1: $2 $(call unit_archives,$3) $(BUILD)/.link
+	$$(call say,LD,$$@)
+	$(Q)mkdir -p $$(@D) && $(LINK) $(LDFLAGS) $4 -o $$@ $2 $(call link_units,$3) $5
+endef
+CORE_PROGRAM_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
+PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
+    $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop)
+PROGRAM_FILES := $(PROGRAMS:%=$(BUILD)/bin/%)
+ALL = $(LIB_FILES) $(PROGRAM_FILES)
+DEMO_NEEDS = $(ALL)
