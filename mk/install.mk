@@ -1,0 +1,73 @@
+# make install DESTDIR=… PREFIX=/usr/local
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+# Generated headers that users include live apart, so that they can be system headers to a compiler.
+GENDIR := $(INCLUDEDIR)/weft-gen
+INSTALLED_PROTOS := $(if $(STAGE2),$(filter $(STAGE2),$(LIB_PROTOS)))
+INSTALLED_HDR := $(WKT:%=%.pb-c.h) $(STAGE2_WKT:%=%.weft.h) $(INSTALLED_PROTOS:%=%.pb-c.h) $(INSTALLED_PROTOS:%=%.weft.h)
+D := $(DESTDIR)
+
+define pc_weft
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$(INCLUDEDIR)
+
+Name: weft
+Description: gRPC for C: generated stubs, messages, runtime
+Version: $(VERSION)
+Requires: libprotobuf-c
+Libs: -L$${libdir} -lweft
+Libs.private: -lyajl -lyaml -pthread
+Cflags: -I$${includedir} -isystem $${includedir}/weft-gen
+endef
+
+# The runtime finds its transport through a weak symbol; -u makes the linker fetch it.
+define pc_weft-core
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+
+Name: weft-core
+Description: Weft's transport over gRPC C-core
+Version: $(VERSION)
+Requires: weft
+Libs: -L$${libdir} -Wl,-u,weft_transport_core -lweft-core
+Libs.private: -lgrpc -lgpr
+endef
+
+define pc_weft-store
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+
+Name: weft-store
+Description: Weft's sqlite store: migrations, transactions, leases
+Version: $(VERSION)
+Requires: weft
+Libs: -L$${libdir} -lweft-store
+Libs.private: -lsqlite3
+endef
+
+.PHONY: install
+install: all ## Install libraries, headers, programs, pkg-config files (DESTDIR= PREFIX=/usr/local)
+	install -d '$D$(LIBDIR)/pkgconfig' '$D$(INCLUDEDIR)/weft' '$D$(BINDIR)' '$D$(PREFIX)/share/weft/proto'
+	install -m 644 lib/include/weft/*.h '$D$(INCLUDEDIR)/weft/'
+	for header in $(INSTALLED_HDR); do install -D -m 644 $(GEN)/$$header '$D$(GENDIR)/'$$header; done
+	for proto in $(patsubst %,%.proto,$(filter $(OUR),$(INSTALLED_PROTOS))); do \
+	    install -D -m 644 proto/$$proto '$D$(PREFIX)/share/weft/proto/'$$proto; done
+	for library in $(LIBRARIES); do \
+	    install -m 644 $(BUILD)/lib/lib$$library.a '$D$(LIBDIR)/'; \
+	    install -m 755 $(BUILD)/lib/lib$$library.so.$(VERSION) '$D$(LIBDIR)/'; \
+	    ln -sf lib$$library.so.$(VERSION) '$D$(LIBDIR)/'lib$$library.so.$(SOMAJOR); \
+	    ln -sf lib$$library.so.$(SOMAJOR) '$D$(LIBDIR)/'lib$$library.so; done
+	for program in $(filter protoc-gen-weft weft,$(PROGRAMS)); do \
+	    install -m 755 $(BUILD)/bin/$$program '$D$(BINDIR)/'; done
+	$(foreach l,$(LIBRARIES),printf '%s\n' $(call quote_lines,$(pc_$l)) > '$D$(LIBDIR)/pkgconfig/$l.pc';)
+
+define newline
+
+
+endef
+# Each line a word of the shell, in single quotes; an empty line is ''.
+quote_lines = '$(subst $(newline),' ',$1)'
