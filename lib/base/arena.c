@@ -65,8 +65,8 @@ weft_arena *weft_arena_new(size_t cap) {
         .held = CHUNK_FIRST,
         .next_size = (size_t)CHUNK_FIRST * 2,
     };
-    arena->first.size = (CHUNK_FIRST - offsetof(weft_arena, first) - offsetof(chunk, bytes)) &
-                        ~(size_t)(ALIGN - 1);
+    arena->first.size =
+        (CHUNK_FIRST - offsetof(weft_arena, first) - offsetof(chunk, bytes)) & ~(size_t)(ALIGN - 1);
     POISON(arena->first.bytes, arena->first.size);
     return arena;
 }

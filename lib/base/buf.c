@@ -19,9 +19,7 @@ static size_t max_of(const weft_buf *buf) {
     return buf->max < SIZE_MAX / 4 ? buf->max : SIZE_MAX / 4;
 }
 
-void weft_buf_init(weft_buf *buf, size_t max) {
-    *buf = (weft_buf){.max = max ? max : DEFAULT_MAX};
-}
+void weft_buf_init(weft_buf *buf, size_t max) { *buf = (weft_buf){.max = max ? max : DEFAULT_MAX}; }
 
 void weft_buf_free(weft_buf *buf) {
     weft_free(buf->data);
@@ -66,9 +64,7 @@ int weft_buf_add(weft_buf *buf, const void *data, size_t size) {
     return 0;
 }
 
-int weft_buf_adds(weft_buf *buf, const char *text) {
-    return weft_buf_add(buf, text, strlen(text));
-}
+int weft_buf_adds(weft_buf *buf, const char *text) { return weft_buf_add(buf, text, strlen(text)); }
 
 int weft_buf_addc(weft_buf *buf, char c) { return weft_buf_add(buf, &c, 1); }
 

@@ -83,8 +83,9 @@ char *weft_time_format(int64_t wall_ns, char out[28]) {
         int64_t value;
         int digits;
         char after;
-    } parts[] = {{year, 4, '-'},      {month, 2, '-'},     {day, 2, 'T'}, {rest / 3600, 2, ':'},
-                 {rest / 60 % 60, 2, ':'}, {rest % 60, 2, '.'}, {ns / 1000, 6, 'Z'}};
+    } parts[] = {{year, 4, '-'},        {month, 2, '-'},          {day, 2, 'T'},
+                 {rest / 3600, 2, ':'}, {rest / 60 % 60, 2, ':'}, {rest % 60, 2, '.'},
+                 {ns / 1000, 6, 'Z'}};
     char *at = out;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         at = put_digits(at, parts[i].value, parts[i].digits);

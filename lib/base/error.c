@@ -10,10 +10,9 @@ typedef struct error_row {
 } error_row;
 
 /* Indexed by the positive number; row 0 is success. */
-static const error_row rows[] = {
-    {"WEFT_OK", "ok"},
+static const error_row rows[] = {{"WEFT_OK", "ok"},
 #define X(name, number, text) [number] = {"WEFT_" #name, text},
-    WEFT_ERRORS(X)
+                                 WEFT_ERRORS(X)
 #undef X
 };
 

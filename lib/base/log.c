@@ -14,8 +14,9 @@
 #include "weft/num.h"
 
 #define LINE_MAX_BYTES (16u * 1024u)
-#define STRING_MAX_BYTES (8u * 1024u) /* one value, escaped: a huge one leaves room for the others */
-#define LINE_RESERVE 32u              /* ,"truncated":true}\n always fits */
+#define STRING_MAX_BYTES \
+    (8u * 1024u)         /* one value, escaped: a huge one leaves room for the others */
+#define LINE_RESERVE 32u /* ,"truncated":true}\n always fits */
 #define ELLIPSIS "\xE2\x80\xA6"
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
@@ -33,7 +34,7 @@ static _Thread_local char trace_id[33];
 static _Thread_local char span_id[17];
 
 /* bytes[0] is a line feed that is skipped unless the last line was torn. `truncated` once anything did
- * not fit; from then on no field is added. */
+ * not fit. LINE_RESERVE bytes at the end are kept for the closing. */
 typedef struct line {
     size_t len;
     int truncated;

@@ -60,7 +60,8 @@ static locale_t c_locale(void) {
     static _Atomic(locale_t) made;
     locale_t locale = atomic_load(&made);
     if (locale) return locale;
-    locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a static object in glibc: nothing to free */
+    locale =
+        newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a static object in glibc: nothing to free */
     if (locale) atomic_store(&made, locale);
     return locale;
 }
