@@ -13,6 +13,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := all
 
 BUILD ?= build
+# One spelling of a folder of ours: the names of targets are written into dependency files.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD:%/=%))
 ifeq (0,$(MAKELEVEL))
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 MAKEFLAGS += -j$(JOBS)

@@ -37,7 +37,8 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/bin/%,$(UNIT_TEST_SRC))
 # T picks suites: T=base a room, T=base/test_arena one program, T=test_order an integration test.
 T ?=
 picked = $(if $T,$(foreach s,$1,$(if $(findstring /$T/,$(basename $s)/),$s)),$1)
-RUN = BUILD='$(abspath $(BUILD))' SAN='$(SAN)' CC='$(CC)' WEFT_VERSION='$(VERSION)' \
+# A make that a suite runs finds the same build.
+RUN = $(if $(SAN),GEN='$(GEN)' PLUGIN='$(PLUGIN)') BUILD='$(abspath $(BUILD))' SAN='$(SAN)' CC='$(CC)' WEFT_VERSION='$(VERSION)' \
     tests/support/run --logs $(BUILD)/test-logs
 
 INT_SUITES := $(wildcard tests/integration/test_*.sh tests/integration/test_*.py) \

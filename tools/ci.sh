@@ -2,6 +2,8 @@
 # Runs make targets one after another, all of them even when one fails, and adds up their cases:
 # tools/ci.sh BUILD TARGET…   A step that exits 77 could not be run here and says why.
 set -u
+# Each step is a make of its own with all processors, not a part of the one that called us.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 build=$1
 shift
 logs=$build/ci-logs
