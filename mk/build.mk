@@ -23,7 +23,7 @@ UNIT_core := $(call objs,$(CORE_SRC))
 UNIT_store := $(call objs,$(call room_src,store))
 UNIT_pattern := $(call objs,$(call room_src,pattern))
 UNIT_codegen := $(call objs,$(CODEGEN_LIB))
-UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC)))
+UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC))) $(call gen_objs,$(filter $(STAGE2),$(TOOL_PROTOS)))
 UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(filter $(STAGE2),$(SHOP_PROTOS)))
 
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml

@@ -30,7 +30,7 @@ prefix=$(PREFIX)
 libdir=$(LIBDIR)
 
 Name: weft-core
-Description: Weft's transport over gRPC C-core
+Description: Weft over gRPC C-core
 Version: $(VERSION)
 Requires: weft
 Libs: -L$${libdir} -Wl,-u,weft_transport_core -lweft-core
@@ -42,7 +42,7 @@ prefix=$(PREFIX)
 libdir=$(LIBDIR)
 
 Name: weft-store
-Description: Weft's sqlite store: migrations, transactions, leases
+Description: sqlite store of Weft: migrations, transactions, leases
 Version: $(VERSION)
 Requires: weft
 Libs: -L$${libdir} -lweft-store
