@@ -25,14 +25,14 @@ san-test: $(PROGRAM_FILES) $(TEST_PROGRAMS) | $(DEPS_TEST)
 	@$(RUN) --timeout 480 $(call picked,$(UNIT_TESTS) $(GOLDEN_SUITES) $(SAN_SUITES))
 
 asan: $(GENERATED) | $(DEPS_TEST) ## Run unit and integration tests under ASan and UBSan; T= picks
-	@$(call variant,asan,gcc) san-test
+	+@$(call variant,asan,gcc) san-test
 
 tsan: $(GENERATED) | $(DEPS_TEST) ## Run unit and integration tests under TSan; T= picks
-	@$(call variant,tsan,gcc) san-test
+	+@$(call variant,tsan,gcc) san-test
 
-coverage: $(GENERATED) | $(DEPS_TEST) ## Run the unit tests and show the covered lines per room
+coverage: $(GENERATED) | $(DEPS_TEST) ## Show the lines per room that unit and integration tests cover; T= picks
 	@find '$(BUILD)/cov' -name '*.gcda' -delete 2>/dev/null || true
-	@$(call variant,cov,gcc) unit
+	+@$(call variant,cov,gcc) san-test
 	@tools/lint/coverage '$(BUILD)/cov/obj'
 
 # ---- fuzzers: tests/fuzz/fuzz_NAME.c with corpus tests/fuzz/corpus/NAME/
@@ -48,7 +48,7 @@ endif
 SECONDS ?= 60
 
 fuzz-build: $(GENERATED) | $(DEPS_CI) ## Build the fuzzers (clang, libFuzzer, ASan, UBSan)
-	@$(call variant,fuzz,clang) fuzzers
+	+@$(call variant,fuzz,clang) fuzzers
 
 fuzz-replay: fuzz-build ## Replay all corpora through the fuzzers (60 s at most)
 	@tests/support/fuzz replay '$(BUILD)/fuzz/bin/tests/fuzz' '$(BUILD)/test-logs'
@@ -58,7 +58,7 @@ fuzz: fuzz-build ## Fuzz every fuzzer for SECONDS=60 each; T=json picks
 
 # ---- ci and soak
 clang: $(GENERATED) | $(DEPS_CI) ## Build everything and the tests with clang, and run the unit tests
-	@$(MAKE) --no-print-directory BUILD='$(BUILD)/clang' CC=clang GEN='$(GEN)' PLUGIN='$(PLUGIN)' all unit
+	+@$(MAKE) --no-print-directory BUILD='$(BUILD)/clang' CC=clang GEN='$(GEN)' PLUGIN='$(PLUGIN)' all unit
 
 twice: all ## Prove that a second make does nothing and a touched contract rebuilds what depends on it
 	@$(RUN) tests/integration/test_twice.sh
@@ -76,4 +76,4 @@ soak: ## The long runs, before a capability is called complete
 	@tools/ci.sh '$(BUILD)' $(SOAK_STEPS) soak-fuzz
 .PHONY: soak-fuzz
 soak-fuzz:
-	@$(MAKE) --no-print-directory fuzz SECONDS=600
+	+@$(MAKE) --no-print-directory fuzz SECONDS=600

@@ -24,7 +24,8 @@ Libs.private: -lyajl -lyaml -pthread
 Cflags: -I$${includedir} -isystem $${includedir}/weft-gen
 endef
 
-# The runtime finds its transport through a weak symbol; -u makes the linker fetch it.
+# The runtime finds its transport through a weak symbol: -u fetches it from the archive, and
+# --no-as-needed keeps the shared library.
 define pc_weft-core
 prefix=$(PREFIX)
 libdir=$(LIBDIR)
@@ -33,7 +34,7 @@ Name: weft-core
 Description: Weft over gRPC C-core
 Version: $(VERSION)
 Requires: weft
-Libs: -L$${libdir} -Wl,-u,weft_transport_core -lweft-core
+Libs: -L$${libdir} -Wl,-u,weft_transport_core -Wl,--push-state,--no-as-needed -lweft-core -Wl,--pop-state
 Libs.private: -lgrpc -lgpr
 endef
 
