@@ -47,7 +47,7 @@ GOLDEN_SUITES := $(wildcard tests/golden/run.sh)
 TEST_PROGRAMS = $(UNIT_TESTS) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C))
 
 .PHONY: test unit golden integration
-test: $(ALL) $(TEST_PROGRAMS) $(FUZZ_REPLAY_NEEDS) | $(DEPS_TEST) ## Run unit, golden and integration tests (5 minutes at most)
+test: $(ALL) $(TEST_PROGRAMS) | $(DEPS_TEST) ## Run unit, golden and integration tests (5 minutes at most)
 	@$(RUN) $(UNIT_TESTS) $(GOLDEN_SUITES) $(INT_SUITES)
 
 unit: $(call picked,$(UNIT_TESTS)) | $(DEPS_TEST) ## Run unit tests; T=base or T=base/test_arena picks
