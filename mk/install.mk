@@ -52,19 +52,20 @@ endef
 
 .PHONY: install
 install: all ## Install libraries, headers, programs, pkg-config files (DESTDIR= PREFIX=/usr/local)
-	install -d '$D$(LIBDIR)/pkgconfig' '$D$(INCLUDEDIR)/weft' '$D$(BINDIR)' '$D$(PREFIX)/share/weft/proto'
-	install -m 644 lib/include/weft/*.h '$D$(INCLUDEDIR)/weft/'
-	for header in $(INSTALLED_HDR); do install -D -m 644 $(GEN)/$$header '$D$(GENDIR)/'$$header; done
-	for proto in $(patsubst %,%.proto,$(filter $(OUR),$(INSTALLED_PROTOS))); do \
+	$(call say,INSTALL,$D$(PREFIX))
+	$(Q)install -d '$D$(LIBDIR)/pkgconfig' '$D$(INCLUDEDIR)/weft' '$D$(BINDIR)' '$D$(PREFIX)/share/weft/proto'
+	$(Q)install -m 644 lib/include/weft/*.h '$D$(INCLUDEDIR)/weft/'
+	$(Q)for header in $(INSTALLED_HDR); do install -D -m 644 $(GEN)/$$header '$D$(GENDIR)/'$$header; done
+	$(Q)for proto in $(patsubst %,%.proto,$(filter $(OUR),$(INSTALLED_PROTOS))); do \
 	    install -D -m 644 proto/$$proto '$D$(PREFIX)/share/weft/proto/'$$proto; done
-	for library in $(LIBRARIES); do \
+	$(Q)for library in $(LIBRARIES); do \
 	    install -m 644 $(BUILD)/lib/lib$$library.a '$D$(LIBDIR)/'; \
 	    install -m 755 $(BUILD)/lib/lib$$library.so.$(VERSION) '$D$(LIBDIR)/'; \
 	    ln -sf lib$$library.so.$(VERSION) '$D$(LIBDIR)/'lib$$library.so.$(SOMAJOR); \
 	    ln -sf lib$$library.so.$(SOMAJOR) '$D$(LIBDIR)/'lib$$library.so; done
-	for program in $(filter protoc-gen-weft weft,$(PROGRAMS)); do \
+	$(Q)for program in $(filter protoc-gen-weft weft,$(PROGRAMS)); do \
 	    install -m 755 $(BUILD)/bin/$$program '$D$(BINDIR)/'; done
-	$(foreach l,$(LIBRARIES),printf '%s\n' $(call quote_lines,$(pc_$l)) > '$D$(LIBDIR)/pkgconfig/$l.pc';)
+	$(Q)$(foreach l,$(LIBRARIES),printf '%s\n' $(call quote_lines,$(pc_$l)) > '$D$(LIBDIR)/pkgconfig/$l.pc';)
 
 define newline
 
