@@ -27,8 +27,8 @@ extern "C" {
 size_t weft_hex_encode(const void *data, size_t size, char *out);
 
 /* Decodes `size` characters, upper or lower case, into at most `cap` bytes. */
-int weft_hex_decode(const char *text, size_t size, void *out, size_t cap, size_t *written)
-    WEFT_MUST_USE;
+int weft_hex_decode(const char *text, size_t size, void *out, size_t cap,
+                    size_t *written) WEFT_MUST_USE;
 
 /* Which base64. A decoder takes the set of what it accepts; an encoder uses the URL alphabet if
  * WEFT_BASE64_URL is in the set, and '=' if WEFT_BASE64_PAD is. */

@@ -19,20 +19,20 @@ extern "C" {
 #endif
 
 /* X(name, number, sentence). Numbers are part of the ABI: append only. */
-#define WEFT_ERRORS(X)                                                                             \
-    X(EINVAL, 1, "invalid argument")                                                               \
-    X(ENOMEM, 2, "out of memory")                                                                  \
-    X(ELIMIT, 3, "a configured limit was reached")                                                 \
-    X(EPARSE, 4, "malformed input")                                                                \
-    X(EIO, 5, "input/output error")                                                                \
-    X(ENOTFOUND, 6, "not found")                                                                   \
-    X(EEXIST, 7, "exists already")                                                                 \
-    X(ECONFLICT, 8, "changed by someone else meanwhile")                                           \
-    X(EBUSY, 9, "busy")                                                                            \
-    X(ETIMEOUT, 10, "timed out")                                                                   \
-    X(ECLOSED, 11, "closed")                                                                       \
-    X(EAGAIN, 12, "not ready yet")                                                                 \
-    X(EUNSUPPORTED, 13, "not supported")                                                           \
+#define WEFT_ERRORS(X)                                   \
+    X(EINVAL, 1, "invalid argument")                     \
+    X(ENOMEM, 2, "out of memory")                        \
+    X(ELIMIT, 3, "a configured limit was reached")       \
+    X(EPARSE, 4, "malformed input")                      \
+    X(EIO, 5, "input/output error")                      \
+    X(ENOTFOUND, 6, "not found")                         \
+    X(EEXIST, 7, "exists already")                       \
+    X(ECONFLICT, 8, "changed by someone else meanwhile") \
+    X(EBUSY, 9, "busy")                                  \
+    X(ETIMEOUT, 10, "timed out")                         \
+    X(ECLOSED, 11, "closed")                             \
+    X(EAGAIN, 12, "not ready yet")                       \
+    X(EUNSUPPORTED, 13, "not supported")                 \
     X(EINTERNAL, 14, "internal error")
 
 enum weft_error {

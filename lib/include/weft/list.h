@@ -23,16 +23,14 @@ typedef struct weft_list {
 } weft_list;
 
 /* The struct whose `member` is at `node`. */
-#define WEFT_CONTAINER(node, type, member)                                                         \
-    ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define WEFT_CONTAINER(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* Visits each node, front first. The node in hand must not be removed: use _each_safe for that. */
-#define weft_list_each(head, at)                                                                   \
-    for (weft_list *at = (head)->next; at != (head); at = at->next)
+#define weft_list_each(head, at) for (weft_list *at = (head)->next; at != (head); at = at->next)
 
 /* As weft_list_each, but the node in hand (no other) may be removed or freed. */
-#define weft_list_each_safe(head, at)                                                              \
-    for (weft_list *at = (head)->next, *at##_next = at->next; at != (head);                        \
+#define weft_list_each_safe(head, at)                                       \
+    for (weft_list *at = (head)->next, *at##_next = at->next; at != (head); \
          at = at##_next, at##_next = at->next)
 
 /* An empty list, or a node that is in none. Needed before anything else. */

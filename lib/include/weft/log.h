@@ -40,21 +40,22 @@ typedef struct weft_log_field {
 
 /* Writes a line if `level` is enabled. One write(2) a line, so lines of threads and processes do not mix.
  * Any thread. Never fails: a line that cannot be written is counted (weft_log_dropped). */
-#define weft_log(level, message, ...)                                                              \
-    do {                                                                                           \
-        if (weft_log_enabled(level))                                                               \
-            weft_log_write((level), (message),                                                     \
-                           (const weft_log_field[]){__VA_ARGS__ __VA_OPT__(, ) {.key = 0}});       \
+#define weft_log(level, message, ...)                                                       \
+    do {                                                                                    \
+        if (weft_log_enabled(level))                                                        \
+            weft_log_write((level), (message),                                              \
+                           (const weft_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}}); \
     } while (0)
 
 int weft_log_enabled(weft_log_level level);
 void weft_log_write(weft_log_level level, const char *message, const weft_log_field *fields);
 
 /* Process-wide settings; call them before threads start. */
-void weft_log_set_level(weft_log_level level);  /* default INFO; WEFT_LOG=debug|info|warn|error|off */
+void weft_log_set_level(
+    weft_log_level level); /* default INFO; WEFT_LOG=debug|info|warn|error|off */
 int weft_log_parse_level(const char *text, weft_log_level *level); /* WEFT_EINVAL when unknown */
-void weft_log_set_service(const char *service); /* copied; NULL: none */
-void weft_log_set_fd(int fd);                   /* default 2 */
+void weft_log_set_service(const char *service);                    /* copied; NULL: none */
+void weft_log_set_fd(int fd);                                      /* default 2 */
 void weft_log_set_clock(const weft_clock *clock);
 uint64_t weft_log_dropped(void);
 

@@ -40,8 +40,8 @@ struct weft_timer {
 struct weft_timer_wheel {
     weft_list slots[WEFT_TIMER_LEVELS * WEFT_TIMER_SLOTS];
     uint64_t occupied[WEFT_TIMER_LEVELS]; /* bit s: slot s of the level is not empty */
-    weft_list late;                       /* armed for a moment that is over: due at the next advance */
-    uint64_t tick;                        /* the present, in ms */
+    weft_list late; /* armed for a moment that is over: due at the next advance */
+    uint64_t tick;  /* the present, in ms */
     size_t count;
     int advancing;
 };
