@@ -27,6 +27,9 @@ int pb_normalise(const ProtobufCMessageDescriptor *type, const uint8_t *data, si
 const ProtobufCFieldDescriptor *pb_find_field(const ProtobufCMessageDescriptor *type,
                                               uint32_t number, unsigned hint);
 
+/* Bytes that a value of that type takes in the C struct (bool is an int). */
+size_t pb_c_size(ProtobufCType type);
+
 /* A varint of at most `max` bytes at *at; false when it is unterminated or too long. */
 static inline bool pb_varint(const uint8_t **at, const uint8_t *end, unsigned max,
                              uint64_t *value) {

@@ -69,7 +69,7 @@ ProtobufCMessage *weft_unpack(const ProtobufCMessageDescriptor *type, const uint
     return message;
 }
 
-static size_t size_of_type(ProtobufCType type) {
+size_t pb_c_size(ProtobufCType type) {
     switch (type) {
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_SINT64:
@@ -105,7 +105,7 @@ ProtobufCMessage *weft_message_new(weft_arena *arena, const ProtobufCMessageDesc
         if (field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_MESSAGE)
             memcpy(at, &field->default_value, sizeof(void *));
         else
-            memcpy(at, field->default_value, size_of_type(field->type));
+            memcpy(at, field->default_value, pb_c_size(field->type));
     }
     return message;
 }

@@ -24,7 +24,7 @@ extern "C" {
 
 typedef struct weft_guard_limits {
     size_t max_bytes;    /* whole message; 0: 4 MiB, gRPC's default */
-    unsigned max_depth;  /* nested messages and groups; 0: 100, protobuf's default */
+    unsigned max_depth;  /* nested messages and groups; 0: 100, protobuf's default; at most 256 */
 } weft_guard_limits;
 
 /* Walks `data` with the descriptor before anything is allocated: tags and lengths in bounds, wire types
@@ -35,7 +35,9 @@ int weft_guard(const ProtobufCMessageDescriptor *type, const uint8_t *data, size
                const weft_guard_limits *limits, const char **why) WEFT_MUST_USE;
 
 /* weft_guard, then unpack into `arena`: the message needs no free. NULL with *error one of WEFT_EPARSE,
- * WEFT_ELIMIT, WEFT_ENOMEM and a static sentence in *why (both may be NULL). */
+ * WEFT_ELIMIT, WEFT_ENOMEM and a static sentence in *why (both may be NULL). Two bytes on the wire can ask for
+ * a whole struct: give the arena a cap. A singular message that comes in several pieces is their merge, as
+ * protobuf has it, and unknown groups are dropped; protobuf_c_message_unpack alone gets both wrong. */
 ProtobufCMessage *weft_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t len,
                               const weft_guard_limits *limits, weft_arena *arena, int *error,
                               const char **why) WEFT_MUST_USE;
@@ -43,7 +45,8 @@ ProtobufCMessage *weft_unpack(const ProtobufCMessageDescriptor *type, const uint
 /* An allocator over an arena; free does nothing. The struct is the caller's and must outlive its use. */
 ProtobufCAllocator weft_arena_allocator(weft_arena *arena);
 
-/* A new message of `type` with its defaults, in `arena`. NULL when memory is out. */
+/* A new message of `type` with its defaults, in `arena`. NULL when memory is out. Works for types made at run
+ * time, too, whose descriptors have no message_init (protobuf_c_message_init would call it). */
 ProtobufCMessage *weft_message_new(weft_arena *arena, const ProtobufCMessageDescriptor *type)
     WEFT_MUST_USE;
 
@@ -138,8 +141,10 @@ void weft_registry_free(weft_registry *registry);
 int weft_registry_add_file(weft_registry *registry, const weft_file *file, weft_diags *diags)
     WEFT_MUST_USE;
 
-/* Adds a serialized google.protobuf.FileDescriptorSet (files in any order; all imports must be in it or in
- * the registry already). Nothing is added if anything is wrong with it. */
+/* Adds a serialized google.protobuf.FileDescriptorSet of at most 32 MiB (files in any order; all imports must
+ * be in it or in the registry already). It may come from strangers. Nothing is added if anything is wrong
+ * with it. Well-known types in it are skipped, whatever their version. WEFT_EPARSE, WEFT_ECONFLICT,
+ * WEFT_ELIMIT, WEFT_ENOMEM. */
 int weft_registry_add_set(weft_registry *registry, const uint8_t *set, size_t len, weft_diags *diags)
     WEFT_MUST_USE;
 
