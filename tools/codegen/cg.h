@@ -212,8 +212,8 @@ const cg_type *cg_find_type(const cg_gen *gen, const char *name);
 
 /* snake_case of one word: "GetHTTPRoute" → "get_http_route", "ListURLs" → "list_urls". */
 char *cg_snake(weft_arena *arena, const char *name);
-/* The same for each part of a dotted name, joined with '_'. */
-char *cg_snake_path(weft_arena *arena, const char *dotted);
+/* The same for each part of a dotted name, put together with `joint`. */
+char *cg_snake_path(weft_arena *arena, const char *dotted, const char *joint);
 char *cg_upper(weft_arena *arena, const char *name);
 /* Front of a service's functions from its file's stem and its name: see names.c. */
 char *cg_service_stem(weft_arena *arena, const char *file_stem, const char *service);

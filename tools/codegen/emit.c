@@ -45,8 +45,9 @@ static void emit_enum(cg_gen *gen, const cg_enum *e, weft_buf *out) {
     const char *name = cg_printf(gen->arena, "%s_name", e->name);
     if (cg_yields(gen, name)) return;
     weft_buf_adds(out, "\n");
+    weft_buf_printf(out, "/* ---- enum %s ---- */\n", e->full_name);
     cg_emit_comment(out, "", e->file, e->path);
-    weft_buf_printf(out, "/* The name of a value of %s; \"\" when the contract has none. */\n", e->full_name);
+    weft_buf_adds(out, "/* The name of a value; \"\" when the contract has none. */\n");
     weft_buf_printf(out, "const char *%s(%s value);\n", name, e->c_type);
 }
 

@@ -107,10 +107,10 @@ static void unary_client(const scribe *s) {
              ARGS("weft_channel *channel", "weft_ctx *ctx", request_arg(s), reply_arg(s)),
              cg_printf(s->arena, "    ProtobufCMessage *message = NULL;\n%s%s", blocking, give_reply(s)));
 
-    weft_buf_printf(s->out,
-                    "/* Called exactly once, from a thread of the runtime; `reply` is NULL when `st` failed. */\n"
-                    "typedef void (*%s_callback)(void *user, weft_status st, %s *reply);\n",
-                    m->name, m->output->c_type);
+    weft_buf_adds(s->out,
+                  "/* Called exactly once, from a thread of the runtime; `reply` is NULL when `st` failed. */\n");
+    cg_emit_call(s->out, cg_printf(s->arena, "typedef void (*%s_callback)(", m->name), ");\n",
+                 ARGS("void *user", "weft_status st", cg_printf(s->arena, "%s *reply", m->output->c_type)));
     function(s, "void ", "_async",
              ARGS("weft_channel *channel", "weft_ctx *ctx", request_arg(s),
                   cg_printf(s->arena, "%s_callback callback", m->name), "void *user"),

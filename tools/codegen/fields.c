@@ -45,6 +45,11 @@ static void build_field(cg_gen *gen, cg_message *m, size_t index) {
         cg_report(gen, file, path, NULL, "field %s has no type or label", d->name);
         return;
     }
+    if (d->default_value && (d->type == TYPE(DOUBLE) || d->type == TYPE(FLOAT)) &&
+        (strstr(d->default_value, "inf") || strstr(d->default_value, "nan")))
+        cg_report(gen, file, path, "take the default out",
+                  "field %s: protobuf-c makes C that does not compile from the default %s", d->name,
+                  d->default_value);
     cg_field *f = &m->fields[m->field_count++];
     f->d = d;
     f->owner = m;

@@ -74,10 +74,10 @@ static void add_type(cg_gen *gen, const cg_file *file, const char *path, const c
         cg_report(gen, file, path, NULL, "type %s is declared twice", full_name);
 }
 
-/* "outer_inner" below the file's stem. */
+/* "outer__inner" below the file's stem. */
 static const char *our_name(cg_gen *gen, const cg_file *file, const char *full_name) {
     const char *rest = full_name + (*file->package ? strlen(file->package) + 1 : 0);
-    const char *name = cg_snake_path(gen->arena, rest);
+    const char *name = cg_snake_path(gen->arena, rest, "__");
     return *file->stem ? cg_printf(gen->arena, "%s_%s", file->stem, name) : name;
 }
 
@@ -243,7 +243,7 @@ static void mark_wanted(cg_gen *gen) {
 
 static void name_file(cg_gen *gen, cg_file *file) {
     file->stem = gen->params.prefix && file->wanted ? gen->params.prefix
-                 : cg_snake_path(gen->arena, file->pbc.c_package ? file->pbc.c_package : file->package);
+                 : cg_snake_path(gen->arena, file->pbc.c_package ? file->pbc.c_package : file->package, "_");
     file->deps = cg_alloc(gen->arena, file->d->n_dependency + 1, sizeof(*file->deps));
     for (size_t i = 0; i < file->d->n_dependency; i++) {
         cg_file *dep = cg_table_get(&gen->file_names, file->d->dependency[i]);

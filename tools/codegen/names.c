@@ -1,7 +1,8 @@
 /* C names. protobuf-c's are reproduced exactly, since generated code refers to them; ours are
  *
  *   <file stem>_<service>_<method>     functions and types of a method
- *   <file stem>_<message>…             helpers of a message, nested names joined with '_'
+ *   <file stem>_<message>…             helpers of a message; nested names are joined with "__", so that
+ *                                      Price.Kind and PriceKind can live side by side
  *
  * file stem: `prefix=`, else c_package, else the package; in snake case, dots as underscores.
  * service: in snake case, a trailing "Service" dropped; not said when the stem ends with it. */
@@ -34,16 +35,14 @@ char *cg_snake(weft_arena *arena, const char *name) {
     return out;
 }
 
-char *cg_snake_path(weft_arena *arena, const char *dotted) {
-    char *out = cg_snake(arena, dotted);
-    size_t n = 0;
-    for (size_t i = 0; out[i]; i++) {
-        if (out[i] == '.' && (n == 0 || out[n - 1] == '_')) continue;
-        /* "Acme.Foo": the word begun behind a dot needs no second '_'. */
-        if (out[i] == '_' && i > 0 && out[i - 1] == '.') continue;
-        out[n++] = out[i] == '.' ? '_' : out[i];
+char *cg_snake_path(weft_arena *arena, const char *dotted, const char *joint) {
+    char *out = cg_strdup(arena, "");
+    while (*dotted) {
+        size_t len = strcspn(dotted, ".");
+        out = cg_printf(arena, "%s%s%s", out, *out && len ? joint : "",
+                        cg_snake(arena, cg_strndup(arena, dotted, len)));
+        dotted += len + (dotted[len] == '.');
     }
-    out[n] = '\0';
     return out;
 }
 
