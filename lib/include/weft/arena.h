@@ -16,7 +16,8 @@ extern "C" {
 
 typedef struct weft_arena weft_arena;
 
-/* A new arena that hands out at most `cap` bytes in all (0: no cap). NULL when memory is out. */
+/* A new arena that hands out at most `cap` bytes in all (0: no cap), each block counted as a multiple of
+ * 16, at least 16. NULL when memory is out. */
 weft_arena *weft_arena_new(size_t cap);
 
 /* Gives everything back. NULL is allowed. Clean-ups run in reverse order of registration. */

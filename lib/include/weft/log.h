@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "weft/clock.h"
+#include "weft/error.h"
 
 #ifdef __cplusplus
 extern "C" {
