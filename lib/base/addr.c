@@ -74,11 +74,9 @@ static const char *parse_ipv6(const char *text, weft_addr *addr) {
 static const char *parse_host(const char *text, weft_addr *addr) {
     struct in_addr bytes;
     const char *colon = strchr(text, ':');
+    if (strstr(text, "://")) return "write host:port without a scheme";
     if (!colon) return "the port is missing: write host:port";
-    if (strchr(colon + 1, ':')) {
-        if (strstr(text, "://")) return "write host:port without a scheme";
-        return "write an IPv6 address in brackets: [address]:port";
-    }
+    if (strchr(colon + 1, ':')) return "write an IPv6 address in brackets: [address]:port";
     const size_t len = (size_t)(colon - text);
     if (!len)
         return "the host is missing: write 127.0.0.1:port, or 0.0.0.0:port to listen everywhere";

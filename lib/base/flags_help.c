@@ -146,7 +146,7 @@ int weft_flags_help(const weft_flags *flags, weft_buf *out) {
 
 /* A cell of a Markdown table: '|' would end it. */
 static void add_cell(weft_buf *out, const char *text, bool code) {
-    weft_buf_adds(out, code && *text ? " `" : " ");
+    if (*text) weft_buf_adds(out, code ? " `" : " ");
     for (; *text; text++) {
         if (*text == '|') weft_buf_addc(out, '\\');
         weft_buf_addc(out, *text == '\n' ? ' ' : *text);
