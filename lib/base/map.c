@@ -1,7 +1,7 @@
 /* Insertion-ordered hash map: a dense array of entries and a table of positions in it.
  *
  * Removing leaves a hole (key NULL) in the array, so cursors stay valid; holes are squeezed out when the
- * array is full. The index uses linear probing at a load of at most 2/3 and closes gaps on removal, so it
+ * array is full. The index uses linear probing at a load of at most 1/2 and closes gaps on removal, so it
  * needs no tombstones. */
 #include "weft/map.h"
 
@@ -86,7 +86,7 @@ static int make_room(weft_map *map) {
         return 0;
     }
     const uint32_t cap = map->entries_cap ? map->entries_cap * 2 : FIRST_ENTRIES;
-    const uint32_t index_size = cap * 2; /* at least 3/2 of cap: load stays below 2/3 */
+    const uint32_t index_size = cap * 2;
     uint32_t *index = weft_calloc(index_size, sizeof *index);
     if (!index) return WEFT_ENOMEM;
     weft_map_entry *entries = weft_realloc(map->entries, cap * sizeof *entries);

@@ -21,11 +21,13 @@ typedef struct weft_buf {
     int error; /* 0, WEFT_ENOMEM or WEFT_ELIMIT; sticky until weft_buf_clear */
 } weft_buf;
 
-/* A buffer that may hold at most `max` bytes (0: 1 GiB). No allocation happens yet. */
+/* A buffer that may hold at most `max` bytes (0: 1 GiB). No allocation happens yet. A zeroed weft_buf is a
+ * buffer with max 0. */
 void weft_buf_init(weft_buf *buf, size_t max);
 void weft_buf_free(weft_buf *buf);
 void weft_buf_clear(weft_buf *buf); /* length 0 and error 0; keeps the memory */
 
+/* Appends; 0, WEFT_ENOMEM or WEFT_ELIMIT, as described above. The data may be part of the buffer itself. */
 int weft_buf_add(weft_buf *buf, const void *data, size_t size);
 int weft_buf_adds(weft_buf *buf, const char *text);
 int weft_buf_addc(weft_buf *buf, char c);
@@ -45,10 +47,12 @@ void weft_buf_consume(weft_buf *buf, size_t size);
 /* The content as a C string: "" when empty. Lives until the next change. */
 const char *weft_buf_str(const weft_buf *buf);
 
-/* Hands the content over as a weft_free-able string and empties the buffer. NULL on a sticky error. */
+/* Hands the content over as a weft_free-able string, "" if there is none. NULL on a sticky error or when
+ * memory is out. Either way the buffer is empty and without error afterwards. */
 char *weft_buf_detach(weft_buf *buf);
 
-/* Reads a whole file of at most `buf->max` bytes. WEFT_EIO (errno kept), WEFT_ENOTFOUND, WEFT_ELIMIT. */
+/* Appends a whole file, as long as `buf->max` is not exceeded. WEFT_EIO (errno kept) and WEFT_ENOTFOUND leave
+ * the buffer as it was; so do WEFT_ELIMIT and WEFT_ENOMEM, which stick. */
 int weft_buf_read_file(weft_buf *buf, const char *path) WEFT_MUST_USE;
 
 #ifdef __cplusplus

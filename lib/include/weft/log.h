@@ -39,7 +39,10 @@ typedef struct weft_log_field {
 #define WEFT_D(k, val) ((weft_log_field){.key = (k), .kind = WEFT_FIELD_DOUBLE, .v.d = (val)})
 #define WEFT_B(k, val) ((weft_log_field){.key = (k), .kind = WEFT_FIELD_BOOL, .v.i = (val)})
 
-/* Writes a line if `level` is enabled. One write(2) a line, so lines of threads and processes do not mix.
+/* Writes a line if `level` is enabled. One write(2) a line, so lines of threads and processes do not mix
+ * (on a pipe: up to PIPE_BUF, 4 KiB). A line has at most 16 KiB: a value that is longer than 8 KiB once
+ * escaped, or than what is left, ends in an ellipsis, fields beyond that are left out, and "truncated":true
+ * says so. Nothing is allocated.
  * Any thread. Never fails: a line that cannot be written is counted (weft_log_dropped). */
 #define weft_log(level, message, ...)                                                       \
     do {                                                                                    \
