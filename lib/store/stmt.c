@@ -263,12 +263,12 @@ static weft_stmt *ready(weft_tx *tx, const char *sql, const char *types, bool ro
         if (tx->error) return NULL;
     }
     int rc = 0;
-    if (stmt->writes && tx->mode == WEFT_READ)
-        rc = misuse(tx, sql, "a WEFT_READ transaction changes nothing; begin it with WEFT_WRITE");
-    else if (rows && !sqlite3_column_count(stmt->raw))
+    if (rows && !sqlite3_column_count(stmt->raw))
         rc = misuse(tx, sql, "the statement has no rows; use weft_tx_exec");
     else if (!rows && sqlite3_column_count(stmt->raw))
         rc = misuse(tx, sql, "the statement has rows; use weft_tx_query");
+    else if (stmt->writes && tx->mode == WEFT_READ)
+        rc = misuse(tx, sql, "a WEFT_READ transaction changes nothing; begin it with WEFT_WRITE");
     else
         rc = check_types(tx, stmt, sql, types);
     return rc ? NULL : stmt;

@@ -194,10 +194,14 @@ static int f_truncate(sqlite3_file *f, sqlite3_int64 size) {
 static int f_sync(sqlite3_file *f, int flags) {
     return file_fault() ? SQLITE_IOERR_FSYNC : METHODS(f)->xSync(REAL(f), flags);
 }
-static int f_size(sqlite3_file *f, sqlite3_int64 *size) { return METHODS(f)->xFileSize(REAL(f), size); }
+static int f_size(sqlite3_file *f, sqlite3_int64 *size) {
+    return METHODS(f)->xFileSize(REAL(f), size);
+}
 static int f_lock(sqlite3_file *f, int kind) { return METHODS(f)->xLock(REAL(f), kind); }
 static int f_unlock(sqlite3_file *f, int kind) { return METHODS(f)->xUnlock(REAL(f), kind); }
-static int f_reserved(sqlite3_file *f, int *out) { return METHODS(f)->xCheckReservedLock(REAL(f), out); }
+static int f_reserved(sqlite3_file *f, int *out) {
+    return METHODS(f)->xCheckReservedLock(REAL(f), out);
+}
 static int f_control(sqlite3_file *f, int op, void *arg) {
     return METHODS(f)->xFileControl(REAL(f), op, arg);
 }
@@ -210,7 +214,9 @@ static int f_shm_lock(sqlite3_file *f, int offset, int n, int flags) {
     return METHODS(f)->xShmLock(REAL(f), offset, n, flags);
 }
 static void f_shm_barrier(sqlite3_file *f) { METHODS(f)->xShmBarrier(REAL(f)); }
-static int f_shm_unmap(sqlite3_file *f, int remove) { return METHODS(f)->xShmUnmap(REAL(f), remove); }
+static int f_shm_unmap(sqlite3_file *f, int remove) {
+    return METHODS(f)->xShmUnmap(REAL(f), remove);
+}
 
 static const sqlite3_io_methods fault_methods = {
     .iVersion = 2,

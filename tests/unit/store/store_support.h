@@ -33,11 +33,11 @@ weft_db *open_with(const char *path, const weft_db_options *options);
 
 /* Opening must fail with `error` and a sentence that holds `part`. */
 void refuse_with(const char *path, const weft_db_options *options, int error, const char *part);
-#define REFUSE(path, list, error, part)                                                            \
-    refuse_with((path),                                                                            \
-                &(weft_db_options){.size = sizeof(weft_db_options),                                \
-                                   .migrations = (list),                                           \
-                                   .migration_count = sizeof(list) / sizeof((list)[0])},           \
+#define REFUSE(path, list, error, part)                                                  \
+    refuse_with((path),                                                                  \
+                &(weft_db_options){.size = sizeof(weft_db_options),                      \
+                                   .migrations = (list),                                 \
+                                   .migration_count = sizeof(list) / sizeof((list)[0])}, \
                 (error), (part))
 
 /* A whole transaction of one statement without parameters; returns what commit does. */

@@ -23,7 +23,8 @@ static void published(void **state) {
                        "ijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu";
     check(four, strlen(four), "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
     check("\xbd", 1, "68325720aabd7c82f30f554b313d0570c95accbb7dc4b5aae11204c08ffe732b");
-    check("\xc9\x8c\x8e\x55", 4, "7abc22c0ae5af26ce93dbb94433a0e0b2e119d014f8e7f65bd56c61ccccd9504");
+    check("\xc9\x8c\x8e\x55", 4,
+          "7abc22c0ae5af26ce93dbb94433a0e0b2e119d014f8e7f65bd56c61ccccd9504");
 }
 
 /* CAVP's byte-oriented messages around the ends of a block: n zero bytes. */
