@@ -26,7 +26,9 @@ static void report_clash(cg_gen *gen, const char *name, const claim *first, cons
     if (!cg_table_put(&gen->clashes, pair, gen)) return; /* one report for all names they share */
     cg_place at = cg_place_of(first->file, first->path);
     const char *where = at.line ? cg_printf(gen->arena, "%s:%d:%d", at.file, at.line, at.column) : at.file;
-    cg_report(gen, second->file, second->path, "rename one of them, or give one file another c_package",
+    cg_report(gen, second->file, second->path,
+              first->file == second->file ? "rename one of them"
+                                          : "rename one of them, or give one file another c_package",
               "%s needs the C name %s, which %s at %s has", second->what, name, first->what, where);
 }
 
@@ -34,6 +36,8 @@ static void put(cg_gen *gen, const claim *owner, const char *name, bool helper) 
     claim *old = cg_table_get(&gen->claimed, name);
     if (old) {
         if (helper && old->method) return;
+        /* An initialiser may be called like its own type: a macro with arguments needs its "(". */
+        if (helper && old->file == owner->file && old->path == owner->path) return;
         report_clash(gen, name, old, owner);
         return;
     }
