@@ -106,10 +106,37 @@ const char *cli_suggest_file(cli *c, const char *name, const cli_names *files) {
     return NULL;
 }
 
+/* Types whose import is often forgotten. */
+static const struct {
+    const char *type, *file;
+} well_known[] = {
+    {"Any", "google/protobuf/any.proto"},
+    {"Duration", "google/protobuf/duration.proto"},
+    {"Empty", "google/protobuf/empty.proto"},
+    {"FieldMask", "google/protobuf/field_mask.proto"},
+    {"Struct", "google/protobuf/struct.proto"},
+    {"Value", "google/protobuf/struct.proto"},
+    {"ListValue", "google/protobuf/struct.proto"},
+    {"Timestamp", "google/protobuf/timestamp.proto"},
+    {"StringValue", "google/protobuf/wrappers.proto"},
+    {"BytesValue", "google/protobuf/wrappers.proto"},
+    {"BoolValue", "google/protobuf/wrappers.proto"},
+    {"Int32Value", "google/protobuf/wrappers.proto"},
+    {"Int64Value", "google/protobuf/wrappers.proto"},
+    {"UInt32Value", "google/protobuf/wrappers.proto"},
+    {"UInt64Value", "google/protobuf/wrappers.proto"},
+    {"FloatValue", "google/protobuf/wrappers.proto"},
+    {"DoubleValue", "google/protobuf/wrappers.proto"},
+    {"(pb_c_file)", "protobuf-c/protobuf-c.proto"},
+};
+
 static const char *import_hint(words *w, const char *name) {
     cli *c = w->c;
     scan(w);
-    const char *guess = cli_suggest_file(c, name, &w->files);
+    cli_names all = {0};
+    for (size_t i = 0; i < w->files.count; i++) cli_add(c, &all, w->files.items[i]);
+    for (size_t i = 0; i < WEFT_COUNT(well_known); i++) cli_add(c, &all, well_known[i].file);
+    const char *guess = cli_suggest_file(c, name, &all);
     for (size_t i = 0; i < w->files.count && !guess; i++) /* right name, wrong folder */
         if (strcmp(last_part(w->files.items[i], '/'), last_part(name, '/')) == 0) guess = w->files.items[i];
     if (guess) return cg_printf(c->arena, "did you mean \"%s\"?", guess);
@@ -146,6 +173,9 @@ static void types_of(words *w, const char *path, cli_names *names) {
 static const char *type_hint(words *w, const char *file, const char *type) {
     cli *c = w->c;
     const char *word = last_part(type, '.');
+    for (size_t i = 0; i < WEFT_COUNT(well_known) && starts(type, "google.protobuf."); i++)
+        if (strcmp(word, well_known[i].type) == 0)
+            return cg_printf(c->arena, "import \"%s\";", well_known[i].file);
     cli_names own = {0}, all = {0};
     types_of(w, path_of(c, file), &own);
     scan(w);
@@ -172,6 +202,8 @@ static const char *hint_for(words *w, const line *l) {
     static const struct {
         const char *text, *hint;
     } known[] = {
+        {"JSON camel-case name", "rename one of them, or give it a json_name"},
+        {"(pb_c_file)\" unknown", "import \"protobuf-c/protobuf-c.proto\";"},
         {"Expected \";\"", "end the statement before this with a ;"},
         {"has already been used in", "give one of the two fields a free number"},
         {"is already defined", "rename one of them"},

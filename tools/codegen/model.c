@@ -214,15 +214,11 @@ static bool build_file(cg_gen *gen, const pb_file *d) {
     file->ident = cg_path_ident(gen->arena, d->name);
     cg_index_locations(gen, file);
     cg_read_file_options(gen, file);
-    if (*file->package && !is_dotted(file->package)) {
+    if (*file->package && !is_dotted(file->package))
         cg_report(gen, file, "2", NULL, "\"%s\" is no package name", file->package);
-        return false;
-    }
-    if (file->pbc.c_package && !is_dotted(file->pbc.c_package)) {
+    if (file->pbc.c_package && !is_dotted(file->pbc.c_package))
         cg_report(gen, file, "8", "such as \"shop\"", "c_package \"%s\" is no name in C",
                   file->pbc.c_package);
-        return false;
-    }
     if (!cg_table_put(&gen->file_names, d->name, file)) {
         cg_report(gen, file, NULL, NULL, "the file is in the request twice");
         return false;
