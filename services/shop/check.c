@@ -28,8 +28,8 @@ weft_status shop_check_product_id(weft_ctx *ctx, const char *field, const char *
     for (size_t i = 0; good && i < len; i++)
         good = (id[i] >= 'a' && id[i] <= 'z') || (id[i] >= '0' && id[i] <= '9') || id[i] == '-';
     if (!good)
-        return weft_invalid(ctx, field,
-                            "must be 3 to 40 of the characters a-z 0-9 - and not begin or end with -");
+        return weft_invalid(
+            ctx, field, "must be 3 to 40 of the characters a-z 0-9 - and not begin or end with -");
     return weft_ok();
 }
 
@@ -53,9 +53,11 @@ weft_status shop_check_text(weft_ctx *ctx, const char *field, const char *text, 
     }
     if (min > 0 && characters == 0) return weft_invalid(ctx, field, "is required");
     if (characters < min)
-        return weft_invalid(ctx, field, "must have at least %zu characters, has %zu", min, characters);
+        return weft_invalid(ctx, field, "must have at least %zu characters, has %zu", min,
+                            characters);
     if (characters > max)
-        return weft_invalid(ctx, field, "must have at most %zu characters, has %zu", max, characters);
+        return weft_invalid(ctx, field, "must have at most %zu characters, has %zu", max,
+                            characters);
     return weft_ok();
 }
 
@@ -71,7 +73,8 @@ weft_status shop_check_currency(weft_ctx *ctx, const char *field, const char *co
     bool good = strlen(code) == 3;
     for (size_t i = 0; good && i < 3; i++) good = code[i] >= 'A' && code[i] <= 'Z';
     if (!good)
-        return weft_invalid(ctx, field, "must be an ISO 4217 code of three capital letters, as EUR");
+        return weft_invalid(ctx, field,
+                            "must be an ISO 4217 code of three capital letters, as EUR");
     return weft_ok();
 }
 
@@ -100,6 +103,7 @@ weft_status shop_check_enum(weft_ctx *ctx, const char *field, const ProtobufCEnu
                             int value, bool optional) {
     if (value == 0 && optional) return weft_ok();
     if (value == 0 || !protobuf_c_enum_descriptor_get_value(type, value))
-        return weft_invalid(ctx, field, "must be a named value of %s, is %d", type->short_name, value);
+        return weft_invalid(ctx, field, "must be a named value of %s, is %d", type->short_name,
+                            value);
     return weft_ok();
 }

@@ -51,7 +51,9 @@ weft_status shop_begin_read(weft_ctx *ctx, weft_tx **tx) {
     return error ? shop_store_status(ctx, error, "begin") : weft_ok();
 }
 
-weft_status shop_end_read(weft_ctx *ctx, weft_tx *tx, weft_status st) { return abandon(ctx, tx, st); }
+weft_status shop_end_read(weft_ctx *ctx, weft_tx *tx, weft_status st) {
+    return abandon(ctx, tx, st);
+}
 
 static weft_status finish(weft_ctx *ctx, weft_tx *tx) {
     if (weft_tx_error(tx)) return abandon(ctx, tx, weft_ok());
@@ -103,18 +105,18 @@ static shop_known recall_row(weft_ctx *ctx, weft_stmt *row, ProtobufCMessage *re
     return SHOP_ANSWERED;
 }
 
-shop_known shop_recall(weft_ctx *ctx, weft_tx *tx, const char *key,
-                       const ProtobufCMessage *request, ProtobufCMessage *reply,
-                       const char **subject, weft_status *st) {
-    uint8_t *bytes;
-    size_t len;
+shop_known shop_recall(weft_ctx *ctx, weft_tx *tx, const char *key, const ProtobufCMessage *request,
+                       ProtobufCMessage *reply, const char **subject, weft_status *st) {
+    uint8_t *bytes = NULL;
+    size_t len = 0;
     *st = pack(ctx, request, &bytes, &len);
     if (weft_failed(*st)) return SHOP_REFUSED;
     if (len > SHOP_REQUEST_MAX)
         return refuse(st, weft_invalid(ctx, "request", "must be at most %d bytes, is %zu",
                                        SHOP_REQUEST_MAX, len));
     weft_stmt *row = weft_tx_query(
-        tx, "SELECT method, request, code, message, reply, subject FROM once WHERE key = ?", "s", key);
+        tx, "SELECT method, request, code, message, reply, subject FROM once WHERE key = ?", "s",
+        key);
     if (!weft_stmt_row(row)) {
         const int error = weft_tx_error(tx);
         if (error) return refuse(st, shop_store_status(ctx, error, weft_tx_message(tx)));
@@ -144,8 +146,8 @@ static void forget(weft_ctx *ctx, weft_tx *tx) {
 
 static int record(weft_ctx *ctx, weft_tx *tx, const char *key, const ProtobufCMessage *request,
                   const char *subject) {
-    uint8_t *bytes;
-    size_t len;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
     if (weft_failed(pack(ctx, request, &bytes, &len))) return WEFT_ENOMEM;
     forget(ctx, tx);
     return weft_tx_exec(
@@ -173,11 +175,12 @@ static bool is_refusal(weft_code code) {
 
 static weft_status record_answer(weft_ctx *ctx, weft_tx *tx, const char *key,
                                  const ProtobufCMessage *request, const ProtobufCMessage *reply) {
-    uint8_t *bytes;
-    size_t len;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
     SHOP_TRY(pack(ctx, reply, &bytes, &len));
     SHOP_TRY(shop_accept(ctx, tx, key, request, NULL));
-    (void)weft_tx_exec(tx, "UPDATE once SET code = 0, reply = ? WHERE key = ?", "bs", bytes, len, key);
+    (void)weft_tx_exec(tx, "UPDATE once SET code = 0, reply = ? WHERE key = ?", "bs", bytes, len,
+                       key);
     return weft_ok();
 }
 
@@ -188,7 +191,7 @@ static weft_status record_refusal(weft_ctx *ctx, const char *key, const Protobuf
     const int error = weft_tx_begin(shop_of(ctx)->db, WEFT_WRITE, &tx);
     if (error) return shop_store_status(ctx, error, "begin");
     weft_status st;
-    const char *subject;
+    const char *subject = NULL;
     if (shop_recall(ctx, tx, key, request, reply, &subject, &st) != SHOP_NEW)
         return abandon(ctx, tx, st);
     st = shop_accept(ctx, tx, key, request, NULL);
@@ -206,7 +209,7 @@ static weft_status once(weft_ctx *ctx, const char *key, const ProtobufCMessage *
     const int error = weft_tx_begin(shop_of(ctx)->db, WEFT_WRITE, &tx);
     if (error) return shop_store_status(ctx, error, "begin");
     weft_status st;
-    const char *subject;
+    const char *subject = NULL;
     if (shop_recall(ctx, tx, key, request, reply, &subject, &st) != SHOP_NEW)
         return abandon(ctx, tx, st);
     st = effect(ctx, tx, request, reply);

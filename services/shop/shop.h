@@ -53,29 +53,27 @@ static inline shop *shop_of(const weft_ctx *ctx) { return (shop *)weft_ctx_servi
 int shop_open(shop *self, const char *path, char **why) WEFT_MUST_USE;
 
 /* Every service's first migration: the tables that this header's functions use. */
-#define SHOP_MIGRATION_COMMON                                                                      \
-    {                                                                                              \
-        "common", shop_common_schema                                                               \
-    }
+#define SHOP_MIGRATION_COMMON \
+    { "common", shop_common_schema }
 extern const char shop_common_schema[];
 
 /* ---- checks: OK, or INVALID_ARGUMENT "<field>: <rule>" ---------------------------------------------- */
 
 /* Returns from the calling function when `expression` failed. */
-#define SHOP_TRY(expression)                                                                       \
-    do {                                                                                           \
-        const weft_status shop_try_ = (expression);                                                \
-        if (weft_failed(shop_try_)) return shop_try_;                                              \
+#define SHOP_TRY(expression)                          \
+    do {                                              \
+        const weft_status shop_try_ = (expression);   \
+        if (weft_failed(shop_try_)) return shop_try_; \
     } while (0)
 
 #define SHOP_QUANTITY_MAX 1000             /* of one product in one order */
 #define SHOP_LINES_MAX 50                  /* of one order */
 #define SHOP_STOCK_MAX INT64_C(1000000000) /* of one product */
 #define SHOP_RESTOCK_MAX INT64_C(1000000)
-#define SHOP_PRICE_MAX INT64_C(100000000)       /* of one product, minor units */
-#define SHOP_TOP_UP_MAX INT64_C(1000000000)     /* minor units */
-#define SHOP_MONEY_MAX INT64_C(1000000000000)   /* any amount */
-#define SHOP_REQUEST_MAX (64 * 1024)            /* bytes of a request that changes something */
+#define SHOP_PRICE_MAX INT64_C(100000000)     /* of one product, minor units */
+#define SHOP_TOP_UP_MAX INT64_C(1000000000)   /* minor units */
+#define SHOP_MONEY_MAX INT64_C(1000000000000) /* any amount */
+#define SHOP_REQUEST_MAX (64 * 1024)          /* bytes of a request that changes something */
 
 weft_status shop_check_id(weft_ctx *ctx, const char *field, const char *id);
 weft_status shop_check_product_id(weft_ctx *ctx, const char *field, const char *id);
@@ -120,11 +118,11 @@ weft_status shop_no_memory(weft_ctx *ctx);
 /* ---- pages -------------------------------------------------------------------------------------------- */
 
 typedef struct shop_page {
-    const char *list;  /* which list: names it and its filters */
-    const char *after; /* key of the last item of the page before; "" at the beginning */
+    const char *list;     /* which list: names it and its filters */
+    const char *after;    /* key of the last item of the page before; "" at the beginning */
     int64_t after_number; /* the same as a number, 0 when it is none */
-    size_t size;  /* most items to return */
-    size_t count; /* items so far */
+    size_t size;          /* most items to return */
+    size_t count;         /* items so far */
 } shop_page;
 
 /* Checks page_size and page_token; `list` tells lists and their filters apart. */
@@ -168,9 +166,8 @@ typedef enum shop_known {
     SHOP_OPEN,     /* accepted, not answered yet; `subject` says what it works on */
     SHOP_REFUSED   /* the key belongs to another request, or the database failed: see *st */
 } shop_known;
-shop_known shop_recall(weft_ctx *ctx, weft_tx *tx, const char *key,
-                       const ProtobufCMessage *request, ProtobufCMessage *reply,
-                       const char **subject, weft_status *st);
+shop_known shop_recall(weft_ctx *ctx, weft_tx *tx, const char *key, const ProtobufCMessage *request,
+                       ProtobufCMessage *reply, const char **subject, weft_status *st);
 /* Records an accepted call; WEFT_EEXIST when the key was taken meanwhile. */
 weft_status shop_accept(weft_ctx *ctx, weft_tx *tx, const char *key,
                         const ProtobufCMessage *request, const char *subject);

@@ -50,8 +50,9 @@ const char *shop_money_text(weft_ctx *ctx, int64_t minor_units, const char *curr
         text = weft_printf(ctx, "%lld %s", (long long)minor_units, currency_code);
     } else {
         const long long cents = minor_units % 100;
-        text = weft_printf(ctx, "%s%lld.%02lld %s", minor_units < 0 && minor_units > -100 ? "-" : "",
-                           (long long)(minor_units / 100), cents < 0 ? -cents : cents, currency_code);
+        text =
+            weft_printf(ctx, "%s%lld.%02lld %s", minor_units < 0 && minor_units > -100 ? "-" : "",
+                        (long long)(minor_units / 100), cents < 0 ? -cents : cents, currency_code);
     }
     return text ? text : "";
 }

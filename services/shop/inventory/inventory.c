@@ -29,7 +29,7 @@ static weft_status list_stock(weft_ctx *ctx, const Inventory__ListStockRequest *
     weft_tx *tx;
     SHOP_TRY(shop_begin_read(ctx, &tx));
     weft_stmt *row = weft_tx_query(
-        tx, "SELECT " INVENTORY_STOCK " FROM stock WHERE product_id > ? ORDER BY product_id LIMIT ?",
+        tx, "SELECT " STOCK_COLUMNS " FROM stock WHERE product_id > ? ORDER BY product_id LIMIT ?",
         "sl", page.after, (int64_t)page.size + 1);
     const char *last = "";
     while (weft_stmt_row(row) && shop_page_more(ctx, &page, last, &reply->next_page_token)) {
@@ -46,8 +46,8 @@ static weft_status get_reservation(weft_ctx *ctx, const Inventory__GetReservatio
     SHOP_TRY(shop_check_id(ctx, "order_id", req->order_id));
     weft_tx *tx;
     SHOP_TRY(shop_begin_read(ctx, &tx));
-    return shop_end_read(
-        ctx, tx, inventory_find_reservation(ctx, tx, req->order_id, &reply->reservation));
+    return shop_end_read(ctx, tx,
+                         inventory_find_reservation(ctx, tx, req->order_id, &reply->reservation));
 }
 
 static weft_status list_reservations(weft_ctx *ctx, const Inventory__ListReservationsRequest *req,
@@ -101,13 +101,15 @@ static weft_status register_stock(weft_ctx *ctx, const Inventory__RegisterStockR
 static weft_status restock_effect(weft_ctx *ctx, weft_tx *tx, const void *request, void *answer) {
     const Inventory__RestockRequest *req = request;
     Inventory__RestockResponse *reply = answer;
-    Inventory__Stock *stock;
+    Inventory__Stock *stock = NULL;
     SHOP_TRY(inventory_find_stock(ctx, tx, req->product_id, &stock));
     if (req->quantity > SHOP_STOCK_MAX - stock->on_hand)
-        return weft_out_of_range(ctx, "product \"%s\": %lld on hand and %lld more pass the limit of %lld",
-                                 req->product_id, (long long)stock->on_hand,
-                                 (long long)req->quantity, (long long)SHOP_STOCK_MAX);
-    (void)weft_tx_exec(tx, "UPDATE stock SET on_hand = on_hand + ?, updated = ? WHERE product_id = ?",
+        return weft_out_of_range(
+            ctx, "product \"%s\": %lld on hand and %lld more pass the limit of %lld",
+            req->product_id, (long long)stock->on_hand, (long long)req->quantity,
+            (long long)SHOP_STOCK_MAX);
+    (void)weft_tx_exec(tx,
+                       "UPDATE stock SET on_hand = on_hand + ?, updated = ? WHERE product_id = ?",
                        "lls", req->quantity, shop_now(ctx), req->product_id);
     inventory_ledger(ctx, tx, INVENTORY_RESTOCK, req->product_id, req->quantity, req->reference);
     return inventory_find_stock(ctx, tx, req->product_id, &reply->stock);
@@ -128,7 +130,7 @@ static weft_status check_available(weft_ctx *ctx, weft_tx *tx,
                                    const Inventory__ReserveStockRequest *req) {
     const char *missing = "";
     for (size_t i = 0; i < req->n_lines; i++) {
-        Inventory__Stock *stock;
+        Inventory__Stock *stock = NULL;
         const Inventory__StockLine *line = req->lines[i];
         SHOP_TRY(inventory_find_stock(ctx, tx, line->product_id, &stock));
         if (stock->available >= line->quantity) continue;
@@ -150,8 +152,8 @@ static weft_status reserve_effect(weft_ctx *ctx, weft_tx *tx, const void *reques
     SHOP_TRY(check_available(ctx, tx, req));
     for (size_t i = 0; i < req->n_lines; i++) {
         const Inventory__StockLine *line = req->lines[i];
-        (void)weft_tx_exec(tx, "INSERT INTO reservation_line VALUES (?, ?, ?)", "ssi", req->order_id,
-                           line->product_id, line->quantity);
+        (void)weft_tx_exec(tx, "INSERT INTO reservation_line VALUES (?, ?, ?)", "ssi",
+                           req->order_id, line->product_id, line->quantity);
         (void)weft_tx_exec(
             tx, "UPDATE stock SET reserved = reserved + ?, updated = ? WHERE product_id = ?", "ils",
             line->quantity, now, line->product_id);
@@ -173,7 +175,8 @@ static weft_status reserve_stock(weft_ctx *ctx, const Inventory__ReserveStockReq
         SHOP_TRY(shop_check_range(ctx, quantity, line->quantity, 1, SHOP_QUANTITY_MAX));
         for (size_t k = 0; k < i; k++)
             if (!strcmp(req->lines[k]->product_id, line->product_id))
-                return weft_invalid(ctx, id, "\"%s\" is in lines[%zu] already", line->product_id, k);
+                return weft_invalid(ctx, id, "\"%s\" is in lines[%zu] already", line->product_id,
+                                    k);
     }
     return shop_decide(ctx, req->idempotency_key, &req->base, &reply->base, reserve_effect);
 }
@@ -197,11 +200,12 @@ static const transition give_back = {COMMITTED, RETURNED, 1, 0, INVENTORY_RETURN
 
 static weft_status move_on(weft_ctx *ctx, weft_tx *tx, const transition *t, const char *order_id,
                            Inventory__Reservation **out) {
-    Inventory__Reservation *reservation;
+    Inventory__Reservation *reservation = NULL;
     SHOP_TRY(inventory_find_reservation(ctx, tx, order_id, &reservation));
     if (reservation->state != t->from)
-        return weft_failed_precondition(ctx, "the reservation of order \"%s\" is %s, not %s", order_id,
-                                        state_name(reservation->state), state_name(t->from));
+        return weft_failed_precondition(ctx, "the reservation of order \"%s\" is %s, not %s",
+                                        order_id, state_name(reservation->state),
+                                        state_name(t->from));
     const int64_t now = shop_now(ctx);
     for (size_t i = 0; i < reservation->n_lines; i++) {
         const Inventory__StockLine *line = reservation->lines[i];
@@ -214,8 +218,8 @@ static weft_status move_on(weft_ctx *ctx, weft_tx *tx, const transition *t, cons
             inventory_ledger(ctx, tx, (inventory_move)t->move, line->product_id,
                              (int64_t)t->on_hand * line->quantity, order_id);
     }
-    (void)weft_tx_exec(tx, "UPDATE reservation SET state = ?, updated = ? WHERE order_id = ?", "ils",
-                       (int)t->to, now, order_id);
+    (void)weft_tx_exec(tx, "UPDATE reservation SET state = ?, updated = ? WHERE order_id = ?",
+                       "ils", (int)t->to, now, order_id);
     return inventory_find_reservation(ctx, tx, order_id, out);
 }
 

@@ -73,9 +73,10 @@ Inventory__Stock *inventory_stock_of(weft_ctx *ctx, weft_stmt *row) {
 
 weft_status inventory_find_stock(weft_ctx *ctx, weft_tx *tx, const char *product_id,
                                  Inventory__Stock **stock) {
-    weft_stmt *row = weft_tx_query(tx, "SELECT " INVENTORY_STOCK " FROM stock WHERE product_id = ?",
+    weft_stmt *row = weft_tx_query(tx, "SELECT " STOCK_COLUMNS " FROM stock WHERE product_id = ?",
                                    "s", product_id);
-    if (!weft_stmt_row(row)) return weft_not_found(ctx, "no stock of product \"%s\" is kept", product_id);
+    if (!weft_stmt_row(row))
+        return weft_not_found(ctx, "no stock of product \"%s\" is kept", product_id);
     *stock = inventory_stock_of(ctx, row);
     return *stock ? weft_ok() : shop_no_memory(ctx);
 }
@@ -101,7 +102,8 @@ weft_status inventory_find_reservation(weft_ctx *ctx, weft_tx *tx, const char *o
                                        Inventory__Reservation **out) {
     weft_stmt *row = weft_tx_query(
         tx, "SELECT state, created, updated FROM reservation WHERE order_id = ?", "s", order_id);
-    if (!weft_stmt_row(row)) return weft_not_found(ctx, "order \"%s\" has no reservation", order_id);
+    if (!weft_stmt_row(row))
+        return weft_not_found(ctx, "order \"%s\" has no reservation", order_id);
     Inventory__Reservation *reservation = inventory_reservation_new(ctx);
     if (!reservation || !shop_set_text(ctx, &reservation->order_id, order_id) ||
         !shop_set_time(ctx, &reservation->create_time, weft_stmt_int(row, 1)) ||

@@ -10,7 +10,7 @@ extern const size_t inventory_migration_count;
 void inventory_seed(const shop *self, weft_tx *tx);
 
 /* Columns of a row for inventory_stock_of. NULL when the context's memory is out. */
-#define INVENTORY_STOCK "product_id, on_hand, reserved, updated"
+#define STOCK_COLUMNS "product_id, on_hand, reserved, updated"
 Inventory__Stock *inventory_stock_of(weft_ctx *ctx, weft_stmt *row);
 /* NOT_FOUND when the product is not kept. */
 weft_status inventory_find_stock(weft_ctx *ctx, weft_tx *tx, const char *product_id,

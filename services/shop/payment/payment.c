@@ -18,7 +18,7 @@ static weft_status top_up_effect(weft_ctx *ctx, weft_tx *tx, const void *request
     const char *currency = req->amount->currency_code;
     (void)weft_tx_exec(tx, "INSERT OR IGNORE INTO wallet VALUES (?, ?, 0, ?)", "ssl", req->user_id,
                        currency, shop_now(ctx));
-    Payment__Wallet *wallet;
+    Payment__Wallet *wallet = NULL;
     SHOP_TRY(payment_find_wallet(ctx, tx, req->user_id, currency, &wallet));
     SHOP_TRY(payment_move(ctx, tx, wallet, TOP_UP, req->amount->minor_units, NULL));
     return payment_find_wallet(ctx, tx, req->user_id, currency, &reply->wallet);
@@ -45,17 +45,18 @@ static Payment__WalletEntry *entry_of(weft_ctx *ctx, weft_stmt *row, const char 
     Payment__WalletEntry *entry = payment_wallet_entry_new(ctx);
     if (!entry) return NULL;
     entry->kind = (Payment__WalletEntryKind)weft_stmt_int(row, 1);
-    const bool whole = shop_set_money(ctx, &entry->amount, weft_stmt_int(row, 2), currency) &&
-                       shop_set_money(ctx, &entry->balance_after, weft_stmt_int(row, 3), currency) &&
-                       shop_set_text(ctx, &entry->payment_id, weft_stmt_text(row, 4)) &&
-                       shop_set_time(ctx, &entry->create_time, weft_stmt_int(row, 5));
+    const bool whole =
+        shop_set_money(ctx, &entry->amount, weft_stmt_int(row, 2), currency) &&
+        shop_set_money(ctx, &entry->balance_after, weft_stmt_int(row, 3), currency) &&
+        shop_set_text(ctx, &entry->payment_id, weft_stmt_text(row, 4)) &&
+        shop_set_time(ctx, &entry->create_time, weft_stmt_int(row, 5));
     return whole ? entry : NULL;
 }
 
 static weft_status list_entries(weft_ctx *ctx, weft_tx *tx,
                                 const Payment__ListWalletEntriesRequest *req, shop_page *page,
                                 Payment__ListWalletEntriesResponse *reply) {
-    Payment__Wallet *wallet;
+    Payment__Wallet *wallet = NULL;
     SHOP_TRY(payment_find_wallet(ctx, tx, req->user_id, req->currency_code, &wallet));
     weft_stmt *row = weft_tx_query(tx,
                                    "SELECT entry, kind, amount, balance_after, payment_id, created "
@@ -94,7 +95,7 @@ static weft_status charge_effect(weft_ctx *ctx, weft_tx *tx, const void *request
     const Payment__ChargeRequest *req = request;
     Payment__ChargeResponse *reply = answer;
     const char *currency = req->amount->currency_code;
-    Payment__Wallet *wallet;
+    Payment__Wallet *wallet = NULL;
     SHOP_TRY(payment_find_wallet(ctx, tx, req->user_id, currency, &wallet));
     const char *payment_id = shop_new_id(ctx, "p");
     if (!payment_id) return shop_no_memory(ctx);
@@ -118,7 +119,7 @@ static weft_status charge(weft_ctx *ctx, const Payment__ChargeRequest *req,
 static weft_status refund_effect(weft_ctx *ctx, weft_tx *tx, const void *request, void *answer) {
     const Payment__RefundRequest *req = request;
     Payment__RefundResponse *reply = answer;
-    Payment__Payment *payment;
+    Payment__Payment *payment = NULL;
     SHOP_TRY(payment_find(ctx, tx, req->payment_id, &payment));
     const char *currency = payment->amount->currency_code;
     const int64_t left = payment->amount->minor_units - payment->refunded->minor_units;
@@ -132,11 +133,11 @@ static weft_status refund_effect(weft_ctx *ctx, weft_tx *tx, const void *request
         return weft_failed_precondition(ctx, "payment \"%s\" has %s left to refund, not %s",
                                         req->payment_id, shop_money_text(ctx, left, currency),
                                         shop_money_text(ctx, amount, currency));
-    Payment__Wallet *wallet;
+    Payment__Wallet *wallet = NULL;
     SHOP_TRY(payment_find_wallet(ctx, tx, payment->user_id, currency, &wallet));
-    (void)weft_tx_exec(tx,
-                       "UPDATE payment SET refunded = refunded + ?, updated = ? WHERE payment_id = ?",
-                       "lls", amount, shop_now(ctx), req->payment_id);
+    (void)weft_tx_exec(
+        tx, "UPDATE payment SET refunded = refunded + ?, updated = ? WHERE payment_id = ?", "lls",
+        amount, shop_now(ctx), req->payment_id);
     SHOP_TRY(payment_move(ctx, tx, wallet, REFUND, amount, req->payment_id));
     return payment_find(ctx, tx, req->payment_id, &reply->payment);
 }
@@ -162,17 +163,18 @@ static weft_status list_payments(weft_ctx *ctx, const Payment__ListPaymentsReque
     if (req->user_id[0]) SHOP_TRY(shop_check_id(ctx, "user_id", req->user_id));
     if (req->order_id[0]) SHOP_TRY(shop_check_id(ctx, "order_id", req->order_id));
     SHOP_TRY(shop_page_open(ctx, req->page_size, req->page_token,
-                            weft_printf(ctx, "payments/%s/%s", req->user_id, req->order_id), &page));
+                            weft_printf(ctx, "payments/%s/%s", req->user_id, req->order_id),
+                            &page));
     reply->payments = weft_array(ctx, page.size, sizeof(*reply->payments));
     if (!reply->payments) return shop_no_memory(ctx);
     weft_tx *tx;
     SHOP_TRY(shop_begin_read(ctx, &tx));
-    weft_stmt *row = weft_tx_query(tx,
-                                   "SELECT " PAYMENT_COLUMNS " FROM payment WHERE payment_id > ?1 "
-                                   "AND (?2 = '' OR user_id = ?2) AND (?3 = '' OR order_id = ?3) "
-                                   "ORDER BY payment_id LIMIT ?4",
-                                   "sssl", page.after, req->user_id, req->order_id,
-                                   (int64_t)page.size + 1);
+    weft_stmt *row =
+        weft_tx_query(tx,
+                      "SELECT " PAYMENT_COLUMNS " FROM payment WHERE payment_id > ?1 "
+                      "AND (?2 = '' OR user_id = ?2) AND (?3 = '' OR order_id = ?3) "
+                      "ORDER BY payment_id LIMIT ?4",
+                      "sssl", page.after, req->user_id, req->order_id, (int64_t)page.size + 1);
     const char *last = "";
     while (weft_stmt_row(row) && shop_page_more(ctx, &page, last, &reply->next_page_token)) {
         Payment__Payment *payment = payment_of(ctx, row);

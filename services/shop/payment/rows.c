@@ -63,20 +63,22 @@ weft_status payment_move(weft_ctx *ctx, weft_tx *tx, const Payment__Wallet *wall
         (kind == PAYMENT__WALLET_ENTRY_KIND__WALLET_ENTRY_KIND_TOP_UP && after > SHOP_MONEY_MAX)) {
         const char *holds = shop_money_text(ctx, before, currency);
         if (amount < 0)
-            return weft_failed_precondition(ctx, "the wallet of user \"%s\" holds %s, %s are needed",
-                                            wallet->user_id, holds,
-                                            shop_money_text(ctx, -amount, currency));
-        return weft_out_of_range(ctx, "the wallet of user \"%s\" holds %s and may not hold more than %s",
-                                 wallet->user_id, holds, shop_money_text(ctx, SHOP_MONEY_MAX, currency));
+            return weft_failed_precondition(
+                ctx, "the wallet of user \"%s\" holds %s, %s are needed", wallet->user_id, holds,
+                shop_money_text(ctx, -amount, currency));
+        return weft_out_of_range(
+            ctx, "the wallet of user \"%s\" holds %s and may not hold more than %s",
+            wallet->user_id, holds, shop_money_text(ctx, SHOP_MONEY_MAX, currency));
     }
     const int64_t now = shop_now(ctx);
-    (void)weft_tx_exec(tx,
-                       "UPDATE wallet SET balance = ?, updated = ? WHERE user_id = ? AND currency = ?",
-                       "llss", after, now, wallet->user_id, currency);
+    (void)weft_tx_exec(
+        tx, "UPDATE wallet SET balance = ?, updated = ? WHERE user_id = ? AND currency = ?", "llss",
+        after, now, wallet->user_id, currency);
     (void)weft_tx_exec(tx,
                        "INSERT INTO wallet_entry (user_id, currency, kind, amount, balance_after, "
                        "payment_id, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                       "ssillsl", wallet->user_id, currency, (int)kind, amount, after, payment_id, now);
+                       "ssillsl", wallet->user_id, currency, (int)kind, amount, after, payment_id,
+                       now);
     return weft_ok();
 }
 

@@ -18,8 +18,10 @@ weft_status payment_move(weft_ctx *ctx, weft_tx *tx, const Payment__Wallet *wall
                          Payment__WalletEntryKind kind, int64_t amount, const char *payment_id);
 
 /* Columns of a row for payment_of. NULL when the context's memory is out. */
-#define PAYMENT_COLUMNS "payment_id, order_id, user_id, amount, refunded, currency, created, updated"
+#define PAYMENT_COLUMNS \
+    "payment_id, order_id, user_id, amount, refunded, currency, created, updated"
 Payment__Payment *payment_of(weft_ctx *ctx, weft_stmt *row);
-weft_status payment_find(weft_ctx *ctx, weft_tx *tx, const char *payment_id, Payment__Payment **payment);
+weft_status payment_find(weft_ctx *ctx, weft_tx *tx, const char *payment_id,
+                         Payment__Payment **payment);
 
 #endif

@@ -23,10 +23,11 @@ static weft_status find_all(weft_ctx *ctx, weft_tx *tx, const Product__BatchGetP
                             Product__BatchGetProductsResponse *reply) {
     const char *missing = "";
     for (size_t i = 0; i < req->n_product_ids; i++) {
-        Product__Product *product;
+        Product__Product *product = NULL;
         const weft_status st = product_find(ctx, tx, req->product_ids[i], &product);
         if (st.code == WEFT_NOT_FOUND) {
-            missing = weft_printf(ctx, "%s%s\"%s\"", missing, missing[0] ? ", " : "", req->product_ids[i]);
+            missing = weft_printf(ctx, "%s%s\"%s\"", missing, missing[0] ? ", " : "",
+                                  req->product_ids[i]);
             if (!missing) return shop_no_memory(ctx);
             continue;
         }
@@ -69,11 +70,12 @@ static weft_status list_products(weft_ctx *ctx, const Product__ListProductsReque
     if (!reply->products) return shop_no_memory(ctx);
     weft_tx *tx;
     SHOP_TRY(shop_begin_read(ctx, &tx));
-    weft_stmt *row = weft_tx_query(tx,
-                                   "SELECT " PRODUCT_COLUMNS " FROM product p WHERE product_id > ?1 "
-                                   "AND state = 1 AND (?2 = '' OR category = ?2) "
-                                   "ORDER BY product_id LIMIT ?3",
-                                   "ssl", page.after, req->category, (int64_t)page.size + 1);
+    weft_stmt *row =
+        weft_tx_query(tx,
+                      "SELECT " PRODUCT_COLUMNS " FROM product p WHERE product_id > ?1 "
+                      "AND state = 1 AND (?2 = '' OR category = ?2) "
+                      "ORDER BY product_id LIMIT ?3",
+                      "ssl", page.after, req->category, (int64_t)page.size + 1);
     const char *last = "";
     while (weft_stmt_row(row) && shop_page_more(ctx, &page, last, &reply->next_page_token)) {
         Product__Product *product = product_of(ctx, row);
@@ -99,7 +101,7 @@ static weft_status list_categories(weft_ctx *ctx, const Product__ListCategoriesR
                                    "i", CATEGORIES_MAX);
     while (weft_stmt_row(row)) {
         Product__ListCategoriesResponse__Category *one =
-            product_list_categories_response_category_new(ctx);
+            product_list_categories_response__category_new(ctx);
         if (!one || !shop_set_text(ctx, &one->name, weft_stmt_text(row, 0)))
             return shop_end_read(ctx, tx, shop_no_memory(ctx));
         one->product_count = (int32_t)weft_stmt_int(row, 1);
@@ -110,21 +112,23 @@ static weft_status list_categories(weft_ctx *ctx, const Product__ListCategoriesR
 
 static Product__Price *price_of(weft_ctx *ctx, weft_stmt *row, const char *product_id) {
     Product__Price *price = product_price_new(ctx);
-    const bool whole = price && shop_set_text(ctx, &price->product_id, product_id) &&
-                       shop_set_money(ctx, &price->price, weft_stmt_int(row, 1), weft_stmt_text(row, 2)) &&
-                       shop_set_time(ctx, &price->start_time, weft_stmt_int(row, 3));
+    const bool whole =
+        price && shop_set_text(ctx, &price->product_id, product_id) &&
+        shop_set_money(ctx, &price->price, weft_stmt_int(row, 1), weft_stmt_text(row, 2)) &&
+        shop_set_time(ctx, &price->start_time, weft_stmt_int(row, 3));
     return whole ? price : NULL;
 }
 
 static weft_status find_prices(weft_ctx *ctx, weft_tx *tx, const Product__ListPricesRequest *req,
                                shop_page *page, Product__ListPricesResponse *reply) {
-    Product__Product *product;
+    Product__Product *product = NULL;
     SHOP_TRY(product_find(ctx, tx, req->product_id, &product));
-    weft_stmt *row = weft_tx_query(tx,
-                                   "SELECT entry, price, currency, since FROM price WHERE "
-                                   "product_id = ?1 AND (?2 = 0 OR entry < ?2) "
-                                   "ORDER BY entry DESC LIMIT ?3",
-                                   "sll", req->product_id, page->after_number, (int64_t)page->size + 1);
+    weft_stmt *row =
+        weft_tx_query(tx,
+                      "SELECT entry, price, currency, since FROM price WHERE "
+                      "product_id = ?1 AND (?2 = 0 OR entry < ?2) "
+                      "ORDER BY entry DESC LIMIT ?3",
+                      "sll", req->product_id, page->after_number, (int64_t)page->size + 1);
     char last[WEFT_NUM_TEXT] = "";
     while (weft_stmt_row(row) && shop_page_more(ctx, page, last, &reply->next_page_token)) {
         Product__Price *price = price_of(ctx, row, req->product_id);
@@ -154,10 +158,9 @@ static weft_status create_effect(weft_ctx *ctx, weft_tx *tx, const void *request
     const Product__CreateProductRequest *req = request;
     Product__CreateProductResponse *reply = answer;
     const Product__Product *p = req->product;
-    const product_row row = {p->product_id,          p->name,
-                             p->description,         p->category,
-                             p->price->currency_code, p->price->minor_units,
-                             shop_now(ctx)};
+    const product_row row = {
+        p->product_id,         p->name,      p->description, p->category, p->price->currency_code,
+        p->price->minor_units, shop_now(ctx)};
     if (product_insert(tx, &row) == WEFT_EEXIST)
         return weft_already_exists(ctx, "product \"%s\" exists already", p->product_id);
     return product_find(ctx, tx, p->product_id, &reply->product);
@@ -186,25 +189,25 @@ static weft_status check_price_change(weft_ctx *ctx, const Product__Product *pro
                                         req->price->currency_code);
     if (expected && (expected->minor_units != now->minor_units ||
                      strcmp(expected->currency_code, now->currency_code) != 0))
-        return weft_aborted(
-            ctx, "product \"%s\" costs %s, not %s; read the price again", product->product_id,
-            shop_money_text(ctx, now->minor_units, now->currency_code),
-            shop_money_text(ctx, expected->minor_units, expected->currency_code));
+        return weft_aborted(ctx, "product \"%s\" costs %s, not %s; read the price again",
+                            product->product_id,
+                            shop_money_text(ctx, now->minor_units, now->currency_code),
+                            shop_money_text(ctx, expected->minor_units, expected->currency_code));
     return weft_ok();
 }
 
 static weft_status price_effect(weft_ctx *ctx, weft_tx *tx, const void *request, void *answer) {
     const Product__UpdatePriceRequest *req = request;
     Product__UpdatePriceResponse *reply = answer;
-    Product__Product *product;
+    Product__Product *product = NULL;
     SHOP_TRY(product_find(ctx, tx, req->product_id, &product));
     SHOP_TRY(check_price_change(ctx, product, req));
     const int64_t now = shop_now(ctx);
     (void)weft_tx_exec(tx, "UPDATE product SET price = ?, updated = ? WHERE product_id = ?", "lls",
                        req->price->minor_units, now, req->product_id);
-    (void)weft_tx_exec(tx, "INSERT INTO price (product_id, price, currency, since) VALUES (?, ?, ?, ?)",
-                       "slsl", req->product_id, req->price->minor_units, req->price->currency_code,
-                       now);
+    (void)weft_tx_exec(
+        tx, "INSERT INTO price (product_id, price, currency, since) VALUES (?, ?, ?, ?)", "slsl",
+        req->product_id, req->price->minor_units, req->price->currency_code, now);
     return product_find(ctx, tx, req->product_id, &reply->product);
 }
 
@@ -220,7 +223,7 @@ static weft_status update_price(weft_ctx *ctx, const Product__UpdatePriceRequest
 static weft_status retire_effect(weft_ctx *ctx, weft_tx *tx, const void *request, void *answer) {
     const Product__RetireProductRequest *req = request;
     Product__RetireProductResponse *reply = answer;
-    Product__Product *product;
+    Product__Product *product = NULL;
     SHOP_TRY(product_find(ctx, tx, req->product_id, &product));
     if (product->state == RETIRED)
         return weft_failed_precondition(ctx, "product \"%s\" is retired already", req->product_id);
@@ -238,12 +241,13 @@ static weft_status retire_product(weft_ctx *ctx, const Product__RetireProductReq
 /* ---- quoting */
 
 /* The sum of one stream. */
-typedef struct basket {
+struct basket {
     int64_t total;
     char currency[4]; /* "" before the first line */
-} basket;
+};
 
-static weft_status quote_line(weft_ctx *ctx, basket *basket, const Product__QuotePricesRequest *line,
+static weft_status quote_line(weft_ctx *ctx, struct basket *basket,
+                              const Product__QuotePricesRequest *line,
                               Product__QuotePricesResponse *quote) {
     SHOP_TRY(shop_check_product_id(ctx, "product_id", line->product_id));
     SHOP_TRY(shop_check_range(ctx, "quantity", line->quantity, 1, SHOP_QUANTITY_MAX));
@@ -275,8 +279,8 @@ static weft_status quote_line(weft_ctx *ctx, basket *basket, const Product__Quot
 }
 
 static weft_status quote_prices(weft_ctx *ctx, product_quote_prices_server_stream *both) {
-    basket basket = {0};
-    Product__QuotePricesRequest *line;
+    struct basket basket = {.total = 0};
+    Product__QuotePricesRequest *line = NULL;
     while (product_quote_prices_server_next(both, &line)) {
         Product__QuotePricesResponse quote;
         weft_ctx *scratch = weft_ctx_child(ctx, WEFT_NO_TIMEOUT); /* a long stream stays small */

@@ -41,7 +41,8 @@ int product_insert(weft_tx *tx, const product_row *row) {
         row->currency, row->now, row->now);
     if (error) return error;
     const int64_t number = weft_tx_last_id(tx);
-    (void)weft_tx_exec(tx, "INSERT INTO price (product_id, price, currency, since) VALUES (?, ?, ?, ?)",
+    (void)weft_tx_exec(tx,
+                       "INSERT INTO price (product_id, price, currency, since) VALUES (?, ?, ?, ?)",
                        "slsl", row->product_id, row->price, row->currency, row->now);
     return weft_tx_exec(
         tx, "INSERT INTO words (rowid, name, category, description) VALUES (?, ?, ?, ?)", "lsss",
@@ -52,8 +53,8 @@ void product_seed(const shop *self, weft_tx *tx) {
     const int64_t now = weft_wall(self->clock);
     for (size_t i = 0; i < catalogue_size; i++) {
         const struct catalogue_entry *e = &catalogue[i];
-        const product_row row = {e->product_id, e->name, e->description, e->category,
-                                 "EUR",         e->price, now};
+        const product_row row = {e->product_id, e->name, e->description, e->category, "EUR",
+                                 e->price,      now};
         (void)product_insert(tx, &row);
     }
 }

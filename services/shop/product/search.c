@@ -37,22 +37,23 @@ static weft_status to_match(weft_ctx *ctx, const char *query, const char **match
 
 weft_status product_search(weft_ctx *ctx, const Product__SearchProductsRequest *req,
                            Product__SearchProductsResponse *reply) {
-    const char *match;
+    const char *match = NULL;
     shop_page page;
     SHOP_TRY(shop_check_text(ctx, "query", req->query, 1, 200));
     SHOP_TRY(to_match(ctx, req->query, &match));
-    SHOP_TRY(shop_page_open(ctx, req->page_size, req->page_token, weft_printf(ctx, "search/%s", match),
-                            &page));
+    SHOP_TRY(shop_page_open(ctx, req->page_size, req->page_token,
+                            weft_printf(ctx, "search/%s", match), &page));
     reply->products = weft_array(ctx, page.size, sizeof(*reply->products));
     if (!reply->products) return shop_no_memory(ctx);
     weft_tx *tx;
     SHOP_TRY(shop_begin_read(ctx, &tx));
     /* The order is by rank, so a page begins after so many, not after an item. */
-    weft_stmt *row = weft_tx_query(tx,
-                                   "SELECT " PRODUCT_COLUMNS " FROM words JOIN product p ON "
-                                   "p.number = words.rowid WHERE words MATCH ? AND p.state = 1 "
-                                   "ORDER BY bm25(words, 10.0, 5.0, 1.0), p.number LIMIT ? OFFSET ?",
-                                   "sll", match, (int64_t)page.size + 1, page.after_number);
+    weft_stmt *row =
+        weft_tx_query(tx,
+                      "SELECT " PRODUCT_COLUMNS " FROM words JOIN product p ON "
+                      "p.number = words.rowid WHERE words MATCH ? AND p.state = 1 "
+                      "ORDER BY bm25(words, 10.0, 5.0, 1.0), p.number LIMIT ? OFFSET ?",
+                      "sll", match, (int64_t)page.size + 1, page.after_number);
     char last[WEFT_NUM_TEXT];
     (void)weft_format_int64(page.after_number + (int64_t)page.size, last);
     while (weft_stmt_row(row) && shop_page_more(ctx, &page, last, &reply->next_page_token)) {

@@ -36,7 +36,8 @@ static User__User *user_of(weft_ctx *ctx, weft_stmt *row) {
 }
 
 static weft_status find(weft_ctx *ctx, weft_tx *tx, const char *user_id, User__User **user) {
-    weft_stmt *row = weft_tx_query(tx, "SELECT " COLUMNS " FROM user WHERE user_id = ?", "s", user_id);
+    weft_stmt *row =
+        weft_tx_query(tx, "SELECT " COLUMNS " FROM user WHERE user_id = ?", "s", user_id);
     if (!weft_stmt_row(row)) return weft_not_found(ctx, "no user \"%s\"", user_id);
     *user = user_of(ctx, row);
     return *user ? weft_ok() : shop_no_memory(ctx);
@@ -111,7 +112,7 @@ static weft_status update_effect(weft_ctx *ctx, weft_tx *tx, const void *request
     const User__UpdateUserRequest *req = request;
     User__UpdateUserResponse *reply = answer;
     const User__User *want = req->user;
-    User__User *user;
+    User__User *user = NULL;
     SHOP_TRY(find(ctx, tx, want->user_id, &user));
     if (want->etag[0] && strcmp(want->etag, user->etag) != 0)
         return weft_aborted(ctx, "user.etag: is \"%s\" by now, not \"%s\"; read the user again",
@@ -124,7 +125,8 @@ static weft_status update_effect(weft_ctx *ctx, weft_tx *tx, const void *request
                      "ssls", email ? want->email : user->email,
                      name ? want->display_name : user->display_name, shop_now(ctx),
                      want->user_id) == WEFT_EEXIST)
-        return weft_already_exists(ctx, "user.email: a user with \"%s\" exists already", want->email);
+        return weft_already_exists(ctx, "user.email: a user with \"%s\" exists already",
+                                   want->email);
     return find(ctx, tx, want->user_id, &reply->user);
 }
 
@@ -141,8 +143,8 @@ static weft_status update_user(weft_ctx *ctx, const User__UpdateUserRequest *req
         else if (!strcmp(path, "display_name"))
             SHOP_TRY(shop_check_text(ctx, "user.display_name", req->user->display_name, 1, 100));
         else
-            return weft_invalid(ctx, "update_mask", "must name email or display_name, not \"%.40s\"",
-                                path);
+            return weft_invalid(ctx, "update_mask",
+                                "must name email or display_name, not \"%.40s\"", path);
     }
     return shop_once(ctx, req->idempotency_key, &req->base, &reply->base, update_effect);
 }
@@ -178,7 +180,8 @@ static weft_status suspend_user(weft_ctx *ctx, const User__SuspendUserRequest *r
 static weft_status reinstate_effect(weft_ctx *ctx, weft_tx *tx, const void *request, void *answer) {
     const User__ReinstateUserRequest *req = request;
     User__ReinstateUserResponse *reply = answer;
-    return set_state(ctx, tx, req->user_id, USER__USER_STATE__USER_STATE_ACTIVE, NULL, &reply->user);
+    return set_state(ctx, tx, req->user_id, USER__USER_STATE__USER_STATE_ACTIVE, NULL,
+                     &reply->user);
 }
 
 static weft_status reinstate_user(weft_ctx *ctx, const User__ReinstateUserRequest *req,
