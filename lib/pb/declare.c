@@ -145,35 +145,6 @@ static void declare_enum(pb_batch *batch, pb_file *file, const char *scope, enum
 
 /* ---- messages ---- */
 
-static pb_wellknown wellknown_of(const char *name) {
-    static const struct {
-        const char *name;
-        pb_wellknown kind;
-    } table[] = {
-        {"Any", PB_ANY},
-        {"Timestamp", PB_TIMESTAMP},
-        {"Duration", PB_DURATION},
-        {"FieldMask", PB_FIELD_MASK},
-        {"Struct", PB_STRUCT},
-        {"Value", PB_VALUE},
-        {"ListValue", PB_LIST_VALUE},
-        {"DoubleValue", PB_WRAPPER},
-        {"FloatValue", PB_WRAPPER},
-        {"Int64Value", PB_WRAPPER},
-        {"UInt64Value", PB_WRAPPER},
-        {"Int32Value", PB_WRAPPER},
-        {"UInt32Value", PB_WRAPPER},
-        {"BoolValue", PB_WRAPPER},
-        {"StringValue", PB_WRAPPER},
-        {"BytesValue", PB_WRAPPER},
-    };
-    static const char package[] = "google.protobuf.";
-    if (strncmp(name, package, sizeof package - 1) != 0) return PB_PLAIN;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (!strcmp(name + sizeof package - 1, table[i].name)) return table[i].kind;
-    return PB_PLAIN;
-}
-
 static bool give_descriptor(pb_batch *batch, pb_file *file, pb_type *t) {
     if (file->compiled) {
         t->type.pbc = compiled_message(file, t->type.name);
@@ -207,7 +178,7 @@ static void declare_message(pb_batch *batch, pb_file *file, const char *scope, c
                      proto->options && proto->options->has_map_entry && proto->options->map_entry,
                  .proto3 = file->proto3,
                  .file = file->name},
-        .wellknown = wellknown_of(name),
+        .wellknown = pb_wellknown_of(name),
         .file = file,
         .proto = proto,
         .package = package,

@@ -385,6 +385,8 @@ static void link_service(pb_batch *batch, pb_service *s) {
 void pb_link(pb_batch *batch) {
     for (size_t i = 0; i < batch->type_count && !batch->fatal; i++)
         link_type(batch, batch->types[i]);
+    for (size_t i = 0; i < batch->type_count && !batch->fatal && !batch->errors; i++)
+        pb_check_wellknown(batch, batch->types[i]);
     for (size_t i = 0; i < batch->service_count && !batch->fatal; i++)
         link_service(batch, batch->services[i]);
 }

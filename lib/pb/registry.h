@@ -174,6 +174,10 @@ void pb_declare(pb_batch *batch);
 void pb_link(pb_batch *batch);
 void pb_make_layouts(pb_batch *batch);
 
+/* wellknown.c: what a full name stands for, and whether a linked type looks like it. */
+pb_wellknown pb_wellknown_of(const char *name);
+void pb_check_wellknown(pb_batch *batch, const pb_type *type);
+
 /* C descriptor of an enum whose names and values are set. */
 void pb_make_enum(pb_batch *batch, pb_enum *type);
 

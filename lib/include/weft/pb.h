@@ -196,11 +196,33 @@ int weft_json_decode(const weft_registry *registry, const weft_type *type, const
 int weft_json_encode(const weft_registry *registry, const ProtobufCMessage *message,
                      const weft_json_options *options, weft_buf *out, weft_diags *diags) WEFT_MUST_USE;
 
-/* The same mapping over one YAML document; diagnostics carry file, line and column. Anchors, aliases and
- * tags beyond the core schema are refused; duplicate keys are errors. */
+/* The same mapping over one YAML document; diagnostics carry file, line and column. Scalars without quotes are
+ * what the core schema of YAML 1.2 says; quoted ones are strings. Anchors, aliases, merge keys, a second
+ * document and tags beyond the core schema are refused; duplicate keys are errors. */
 int weft_yaml_decode(const weft_registry *registry, const weft_type *type, const char *text, size_t len,
                      const weft_json_options *options, weft_arena *arena, ProtobufCMessage **out,
                      weft_diags *diags) WEFT_MUST_USE;
+
+/* The documents of a YAML stream, one after the other ("---" between them), so that a caller may look at
+ * one before it says what type it is. Documents that say nothing are left out. They live in `arena`. On failure
+ * every problem is in `diags` and the outputs are untouched. Of the options `enum_numbers` and what else is
+ * about encoding is not looked at; `file` and `ignore_unknown` are remembered. */
+typedef struct weft_yaml_document weft_yaml_document;
+int weft_yaml_documents(const char *text, size_t len, const weft_json_options *options, weft_arena *arena,
+                        weft_yaml_document ***documents, size_t *count, weft_diags *diags) WEFT_MUST_USE;
+
+/* Where it begins. */
+void weft_yaml_document_where(const weft_yaml_document *document, int *line, int *column);
+
+/* The string at a path of keys, "kind" or "metadata.name", and where it is (both may be NULL). NULL when
+ * there is none. Lives as long as the document. */
+const char *weft_yaml_document_string(const weft_yaml_document *document, const char *path, int *line,
+                                      int *column);
+
+/* As weft_yaml_decode. */
+int weft_yaml_document_decode(const weft_registry *registry, const weft_type *type,
+                              const weft_yaml_document *document, weft_arena *arena,
+                              ProtobufCMessage **out, weft_diags *diags) WEFT_MUST_USE;
 
 #ifdef __cplusplus
 }
