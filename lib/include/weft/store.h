@@ -80,7 +80,9 @@ typedef enum weft_tx_mode { WEFT_READ, WEFT_WRITE } weft_tx_mode;
  * weft_db_close. An error in any statement is remembered: later statements do nothing and commit rolls back
  * and returns it. What only a program's mistake brings (wrong `types`, SQL that sqlite does not take, a column
  * that is not there) is WEFT_EINTERNAL; the rest: WEFT_EBUSY, WEFT_ENOMEM, WEFT_ELIMIT (disk full, value too
- * long), WEFT_EIO (damaged file, failed disk). When commit returned 0 the changes survive a power cut. */
+ * long), WEFT_EIO (damaged file, failed disk). When commit returned 0 the changes
+ * survive a power cut. When it returned WEFT_EIO or WEFT_ELIMIT they are not visible, but a crash right
+ * after that may bring them back: whoever repeats the work needs an idempotency key. */
 int weft_tx_begin(weft_db *db, weft_tx_mode mode, weft_tx **out) WEFT_MUST_USE;
 int weft_tx_commit(weft_tx *tx) WEFT_MUST_USE; /* the handle is gone, whatever it returns */
 void weft_tx_rollback(weft_tx *tx);            /* NULL allowed */

@@ -192,7 +192,9 @@ static int f_truncate(sqlite3_file *f, sqlite3_int64 size) {
     return file_fault() ? SQLITE_IOERR_TRUNCATE : METHODS(f)->xTruncate(REAL(f), size);
 }
 static int f_sync(sqlite3_file *f, int flags) {
-    return file_fault() ? SQLITE_IOERR_FSYNC : METHODS(f)->xSync(REAL(f), flags);
+    (void)f;
+    (void)flags;
+    return file_fault() ? SQLITE_IOERR_FSYNC : SQLITE_OK; /* nobody pulls the plug here */
 }
 static int f_size(sqlite3_file *f, sqlite3_int64 *size) {
     return METHODS(f)->xFileSize(REAL(f), size);

@@ -65,7 +65,7 @@ void fault_memory_install(void);
  * later ones fail as well. Returns how many were made since the last call. */
 int64_t fault_memory(int64_t at, bool on);
 
-/* Makes a layer over the machine's files sqlite's default. */
+/* Makes a layer over the machine's files sqlite's default. It never really syncs: sweeps stay quick. */
 void fault_files_install(void);
 /* The write, sync, truncate or delete with this number fails (1 is the next) with `code`, and with `on` all
  * later ones; 0: none. Returns how many were made since the last call. */
