@@ -1,8 +1,9 @@
-/* Inside of protoc-gen-weft: the model made from a CodeGeneratorRequest, and what is done with it.
+/* Inside of protoc-gen-weft: the model made from a CodeGeneratorRequest, and what comes of it.
  *
  *   plugin.c    request → response, the order of everything
  *   options.c   plugin parameters, protobuf-c's options
- *   model.c     files, messages, fields, enums, services; checks what a hostile request may break
+ *   model.c     files, messages, enums, services; checks what a hostile request may break
+ *   fields.c    fields and oneofs
  *   names.c     C names: protobuf-c's rules and ours
  *   clash.c     every C name once, and no keyword
  *   place.c     positions and comments from SourceCodeInfo
@@ -10,8 +11,8 @@
  *   emit*.c     FILE.weft.h and FILE.weft.c
  *   messages.c  FILE.pb-c.[hc] through protoc-gen-c
  *
- * All memory lives in one arena until the end. When memory is out the process ends with a sentence: this
- * is a command-line tool, and nothing is written before everything is made. */
+ * All memory lives in one arena until the end. When memory is out the process ends with a
+ * sentence: this is a command-line tool, and nothing is written before everything is made. */
 #ifndef CODEGEN_CG_H
 #define CODEGEN_CG_H
 
@@ -36,7 +37,7 @@ typedef Google__Protobuf__ServiceDescriptorProto pb_service;
 typedef Google__Protobuf__MethodDescriptorProto pb_method;
 typedef Google__Protobuf__SourceCodeInfo__Location pb_location;
 
-/* ---- util.c: memory that cannot fail, a string table ---------------------------------------------- */
+/* ---- util.c: memory that cannot fail, a string table ----------------------------------------- */
 
 _Noreturn void cg_out_of_memory(void);
 void *cg_alloc(weft_arena *arena, size_t count, size_t size); /* zeroed */
@@ -50,7 +51,7 @@ typedef struct cg_table {
     struct cg_slot {
         const char *key;
         void *value;
-    } *slots;
+    } * slots;
     size_t count, cap;
 } cg_table;
 
@@ -58,7 +59,7 @@ void *cg_table_get(const cg_table *table, const char *key);
 /* False, changing nothing, when `key` is there already. */
 bool cg_table_put(cg_table *table, const char *key, void *value);
 
-/* ---- model ------------------------------------------------------------------------------------------ */
+/* ---- model ----------------------------------------------------------------------------------- */
 
 typedef struct cg_file cg_file;
 typedef struct cg_message cg_message;
@@ -85,7 +86,7 @@ typedef struct cg_field {
     const char *c_name;  /* the member of the struct */
     const cg_message *message;
     const cg_enum *enumeration;
-    const cg_oneof *oneof; /* or NULL */
+    const cg_oneof *oneof;     /* or NULL */
     bool repeated, map, bytes; /* bytes: `bytes`, and strings with string_as_bytes */
     bool deprecated;
 } cg_field;
@@ -182,12 +183,12 @@ typedef struct cg_gen {
     const pb_request *request;
     cg_file *files;
     size_t file_count;
-    cg_table types;      /* full name → cg_type */
-    cg_table file_names; /* → cg_file */
+    cg_table types;            /* full name → cg_type */
+    cg_table file_names;       /* → cg_file */
     cg_table claimed, clashes; /* clash.c */
 } cg_gen;
 
-/* ---- options.c -------------------------------------------------------------------------------------- */
+/* ---- options.c ------------------------------------------------------------------------------- */
 
 void cg_read_params(cg_gen *gen, const char *text);
 void cg_read_file_options(cg_gen *gen, cg_file *file);
@@ -195,7 +196,7 @@ void cg_read_file_options(cg_gen *gen, cg_file *file);
 const char *cg_base_field(cg_gen *gen, const pb_message *message);
 bool cg_string_as_bytes(cg_gen *gen, const pb_field *field);
 
-/* ---- model.c, fields.c ------------------------------------------------------------------------------ */
+/* ---- model.c, fields.c ----------------------------------------------------------------------- */
 
 /* Everything that can be said about the request; problems are in gen->diags. */
 void cg_build(cg_gen *gen, const pb_request *request);
@@ -203,12 +204,12 @@ void cg_build(cg_gen *gen, const pb_request *request);
 void cg_build_fields(cg_gen *gen, cg_file *file);
 bool cg_is_identifier(const char *text);
 /* Reports at the location with that key in `file`. */
-void cg_report(cg_gen *gen, const cg_file *file, const char *path, const char *hint, const char *format,
-               ...) WEFT_PRINTF(5, 6);
+void cg_report(cg_gen *gen, const cg_file *file, const char *path, const char *hint,
+               const char *format, ...) WEFT_PRINTF(5, 6);
 /* The type with a descriptor's name (".pkg.Name"), or NULL. */
 const cg_type *cg_find_type(const cg_gen *gen, const char *name);
 
-/* ---- names.c ---------------------------------------------------------------------------------------- */
+/* ---- names.c --------------------------------------------------------------------------------- */
 
 /* snake_case of one word: "GetHTTPRoute" → "get_http_route", "ListURLs" → "list_urls". */
 char *cg_snake(weft_arena *arena, const char *name);
@@ -233,7 +234,7 @@ bool cg_is_keyword(const char *name);      /* of C17 or C++20, or a macro gcc pr
 bool cg_is_pbc_keyword(const char *name);  /* those protobuf-c appends a '_' to */
 bool cg_is_runtime_name(const char *stem); /* would mix with libweft's own functions */
 
-/* ---- place.c ---------------------------------------------------------------------------------------- */
+/* ---- place.c --------------------------------------------------------------------------------- */
 
 void cg_index_locations(cg_gen *gen, cg_file *file);
 const pb_location *cg_location(const cg_file *file, const char *path);
@@ -241,37 +242,38 @@ cg_place cg_place_of(const cg_file *file, const char *path);
 /* Writes the comment of an element, safe inside a C comment; nothing when it has none. */
 void cg_emit_comment(weft_buf *out, const char *indent, const cg_file *file, const char *path);
 
-/* ---- clash.c ---------------------------------------------------------------------------------------- */
+/* ---- clash.c --------------------------------------------------------------------------------- */
 
 void cg_check_names(cg_gen *gen);
 
-/* ---- embed.c ---------------------------------------------------------------------------------------- */
+/* ---- embed.c --------------------------------------------------------------------------------- */
 
 /* What FILE.weft.c embeds; *len receives its size. */
 uint8_t *cg_embedded(cg_gen *gen, cg_file *file, size_t *len);
 
-/* ---- emit*.c ---------------------------------------------------------------------------------------- */
+/* ---- emit*.c --------------------------------------------------------------------------------- */
 
 void cg_emit_header(cg_gen *gen, cg_file *file, weft_buf *out);
 void cg_emit_source(cg_gen *gen, cg_file *file, weft_buf *out);
 void cg_emit_message(cg_gen *gen, const cg_message *message, weft_buf *out);
 void cg_emit_service(cg_gen *gen, const cg_service *service, weft_buf *out);
 void cg_emit_service_source(cg_gen *gen, const cg_service *service, weft_buf *out);
-/* `head` ends in "(" and `tail` begins with ")"; arguments are wrapped at 100 columns. NULL ends them. */
+/* `head` ends in "(" and `tail` begins with ")"; arguments are wrapped at 100 columns. NULL ends
+ * them. */
 void cg_emit_call(weft_buf *out, const char *head, const char *tail, const char *const *args);
 /* Whether a helper of a message is left out, because a method's function has its name. */
 bool cg_yields(const cg_gen *gen, const char *name);
 
-/* ---- messages.c ------------------------------------------------------------------------------------- */
+/* ---- messages.c ------------------------------------------------------------------------------ */
 
 /* Adds protoc-gen-c's files to `response`. */
 void cg_run_protoc_gen_c(cg_gen *gen, pb_response *response);
 
-/* ---- plugin.c --------------------------------------------------------------------------------------- */
+/* ---- plugin.c -------------------------------------------------------------------------------- */
 
 void cg_add_output(cg_gen *gen, pb_response *response, const char *name, const char *content);
-/* The serialized response to a serialized request, in `arena`; NULL, with a sentence in *why, when the
- * request is no CodeGeneratorRequest. */
+/* The serialized response to a serialized request, in `arena`; NULL, with a sentence in *why,
+ * when the request is no CodeGeneratorRequest. */
 uint8_t *cg_plugin(weft_arena *arena, const uint8_t *request, size_t len, size_t *response_len,
                    const char **why);
 

@@ -14,12 +14,13 @@ static const char examples[] =
     "  weft gen --out gen -I proto proto/shop/v1/user.proto\n"
     "  weft gen --out gen --list proto             what would be written\n"
     "  weft gen --out gen --check proto            for CI: fails when gen is not up to date\n"
-    "\nEach FILE.proto becomes FILE.pb-c.h and .c (messages) and FILE.weft.h and .c (stubs, helpers,\n"
-    "descriptor). Only files whose content changed are written; after an error, none.\n"
-    "\nExit codes: 0 done; 1 a contract is wrong, or a file cannot be written (--check: something would\n"
-    "change); 2 wrong flags or arguments.\n";
+    "\nEach FILE.proto becomes FILE.pb-c.h and .c (messages) and FILE.weft.h and .c\n"
+    "(stubs, helpers, descriptor). Only files whose content changed are written;\n"
+    "after an error, none.\n"
+    "\nExit codes: 0 done; 1 a contract is wrong, or a file cannot be written (--check:\n"
+    "something would change); 2 wrong flags or arguments.\n";
 
-/* ---- what is printed ---------------------------------------------------------------------------------------- */
+/* ---- what is printed ------------------------------------------------------------------------- */
 
 static void json_text(weft_buf *out, const char *name, const char *text) {
     weft_buf_printf(out, "\"%s\":\"", name);
@@ -65,7 +66,7 @@ static void print_json(const cli *c, int code) {
     weft_buf_free(&out);
 }
 
-static void print_text(const cli *c) {
+static void print_text(const cli *c, int code) {
     weft_buf line;
     weft_buf_init(&line, 0);
     for (const weft_diag *d = c->warnings.first; d; d = d->next) {
@@ -75,11 +76,12 @@ static void print_text(const cli *c) {
     }
     weft_buf_free(&line);
     weft_diags_print(&c->errors, stderr);
+    if (code == 2) fputs("weft gen --help tells more\n", stderr);
     for (size_t i = 0; i < c->output_count && (!c->errors.count || c->check); i++)
         if (c->list || c->outputs[i].changed) puts(c->outputs[i].to);
 }
 
-/* ---- the work ----------------------------------------------------------------------------------------------- */
+/* ---- the work -------------------------------------------------------------------------------- */
 
 static int work(cli *c, const weft_flags *flags) {
     if (!flags->args_count) {
@@ -107,33 +109,78 @@ static int work(cli *c, const weft_flags *flags) {
     return rc;
 }
 
+static int help(const weft_flags *flags) {
+    weft_buf text;
+    weft_buf_init(&text, 0);
+    if (weft_flags_help(flags, &text)) cg_out_of_memory();
+    printf("%s%s", weft_buf_str(&text), examples);
+    weft_buf_free(&text);
+    return 0;
+}
+
 static int run(cli *c, int argc, char **argv) {
     static const char *const formats[] = {"text", "json", NULL};
     const weft_flag table[] = {
-        {.name = "out", .required = true, .type = WEFT_FLAG_STRING, .to.string = &c->out,
-         .value = "DIR", .help = "Where the generated code goes; made if needed."},
-        {.name = "import", .letter = 'I', .type = WEFT_FLAG_LIST, .to.list = &c->imports, .value = "DIR",
-         .help = "A folder that imports begin below; may be given again. Default: the folders given as "
-                 "arguments, else this one."},
-        {.name = "messages", .type = WEFT_FLAG_BOOL, .to.boolean = &c->messages, .initial = "true",
+        {.name = "out",
+         .required = true,
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->out,
+         .value = "DIR",
+         .help = "Where the generated code goes; made if needed."},
+        {.name = "import",
+         .letter = 'I',
+         .type = WEFT_FLAG_LIST,
+         .to.list = &c->imports,
+         .value = "DIR",
+         .help =
+             "A folder that imports begin below; may be given again. Default: the folders given as "
+             "arguments, else this one."},
+        {.name = "messages",
+         .type = WEFT_FLAG_BOOL,
+         .to.boolean = &c->messages,
+         .initial = "true",
          .help = "Leave FILE.pb-c.h and FILE.pb-c.c to you; else protoc-gen-c is run for them."},
-        {.name = "prefix", .type = WEFT_FLAG_STRING, .to.string = &c->prefix, .value = "NAME",
+        {.name = "prefix",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->prefix,
+         .value = "NAME",
          .help = "Front of all generated names, instead of the package."},
-        {.name = "descriptor-set", .type = WEFT_FLAG_STRING, .to.string = &c->descriptor_set,
-         .value = "FILE", .help = "Write all descriptors and their imports there, too."},
-        {.name = "list", .type = WEFT_FLAG_BOOL, .to.boolean = &c->list,
+        {.name = "descriptor-set",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->descriptor_set,
+         .value = "FILE",
+         .help = "Write all descriptors and their imports there, too."},
+        {.name = "list",
+         .type = WEFT_FLAG_BOOL,
+         .to.boolean = &c->list,
          .help = "Write nothing; print what the generated files are."},
-        {.name = "check", .type = WEFT_FLAG_BOOL, .to.boolean = &c->check,
+        {.name = "check",
+         .type = WEFT_FLAG_BOOL,
+         .to.boolean = &c->check,
          .help = "Write nothing; fail when a file would change, and print which."},
-        {.name = "output", .letter = 'o', .type = WEFT_FLAG_ENUM, .to.choice = &c->format,
-         .choices = formats, .initial = "text",
+        {.name = "output",
+         .letter = 'o',
+         .type = WEFT_FLAG_ENUM,
+         .to.choice = &c->format,
+         .choices = formats,
+         .initial = "text",
          .help = "How to print files and errors: text prints the files written, json all of them."},
-        {.name = "protoc", .type = WEFT_FLAG_STRING, .to.string = &c->protoc, .env = "PROTOC",
-         .value = "PATH", .help = "The protoc to run. Default: beside weft, else in PATH."},
-        {.name = "plugin", .type = WEFT_FLAG_STRING, .to.string = &c->plugin, .value = "PATH",
+        {.name = "protoc",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->protoc,
+         .env = "PROTOC",
+         .value = "PATH",
+         .help = "The protoc to run. Default: beside weft, else in PATH."},
+        {.name = "plugin",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->plugin,
+         .value = "PATH",
          .help = "The protoc-gen-weft to run. Default: likewise."},
-        {.name = "protoc-gen-c", .type = WEFT_FLAG_STRING, .to.string = &c->protoc_gen_c,
-         .value = "PATH", .help = "The protoc-gen-c to run. Default: in PATH."},
+        {.name = "protoc-gen-c",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &c->protoc_gen_c,
+         .value = "PATH",
+         .help = "The protoc-gen-c to run. Default: in PATH."},
     };
     weft_flags flags = {.program = "weft gen",
                         .usage = "FILE.proto|DIR...",
@@ -142,19 +189,13 @@ static int run(cli *c, int argc, char **argv) {
                         .count = WEFT_COUNT(table)};
     int rc = weft_flags_load(&flags, c->arena, argc, (const char *const *)argv, &c->errors);
     if (rc == WEFT_ENOMEM) cg_out_of_memory();
-    if (flags.help) {
-        weft_buf help;
-        weft_buf_init(&help, 0);
-        if (weft_flags_help(&flags, &help)) cg_out_of_memory();
-        printf("%s%s", weft_buf_str(&help), examples);
-        weft_buf_free(&help);
-        return 0;
-    }
+    if (flags.help) return help(&flags);
     rc = rc ? 2 : work(c, &flags);
     cli_remove_temp(c);
-    if (c->format == JSON) print_json(c, rc);
-    else print_text(c);
-    if (rc == 2 && c->format == TEXT) fputs("weft gen --help tells more\n", stderr);
+    if (c->format == JSON)
+        print_json(c, rc);
+    else
+        print_text(c, rc);
     return rc;
 }
 

@@ -34,9 +34,9 @@ typedef struct cli {
     bool messages, list, check;
     int format; /* 0 text, 1 json */
 
-    cli_names roots;  /* import folders, in order */
-    cli_names inputs; /* "root/shop/v1/user.proto" */
-    const char *temp; /* the temporary folder, or NULL */
+    cli_names roots;    /* import folders, in order */
+    cli_names inputs;   /* "root/shop/v1/user.proto" */
+    const char *temp;   /* the temporary folder, or NULL */
     const char *anchor; /* the folder it is in */
     cli_output *outputs;
     size_t output_count, output_cap;
@@ -45,7 +45,7 @@ typedef struct cli {
 void cli_add(cli *c, cli_names *names, const char *name);
 const char *cli_join(cli *c, const char *folder, const char *name);
 
-/* ---- cli_files.c: each returns 0 or the exit code, with the reason in c->errors -------------------------- */
+/* ---- cli_files.c: each returns 0 or the exit code, with the reason in c->errors ---- */
 
 int cli_find_roots(cli *c);
 int cli_find_inputs(cli *c, const char *const *args, size_t count);
@@ -54,15 +54,15 @@ void cli_remove_temp(cli *c);
 /* What protoc made, compared with what is there. */
 int cli_compare(cli *c);
 int cli_move(cli *c);
-/* Regular files below `folder` whose name ends with `ending`, sorted, at most `max`; folders whose names begin
- * with '.' are skipped. */
+/* Regular files below `folder` whose name ends with `ending`, sorted, at most `max`; folders
+ * whose names begin with '.' are skipped. */
 void cli_walk(cli *c, const char *folder, const char *ending, size_t max, cli_names *found);
 
-/* ---- cli_run.c -------------------------------------------------------------------------------------------- */
+/* ---- cli_run.c ------------------------------------------------------------------------------- */
 
 int cli_run_protoc(cli *c);
 
-/* ---- cli_errors.c ----------------------------------------------------------------------------------------- */
+/* ---- cli_errors.c ---------------------------------------------------------------------------- */
 
 /* Sorts protoc's standard error into c->errors and c->warnings. */
 void cli_read_errors(cli *c, const char *text);

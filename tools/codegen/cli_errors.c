@@ -1,5 +1,5 @@
-/* protoc's standard error, line by line: what it says twice is said once, names become paths that an editor
- * opens, and where something can be done about it, that is said too. */
+/* protoc's standard error, line by line: what it says twice is said once, names become paths
+ * that an editor opens, and where something can be done about it, that is said too. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +50,9 @@ static line split(cli *c, const char *text) {
     return l;
 }
 
-static bool starts(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+static bool starts(const char *text, const char *with) {
+    return strncmp(text, with, strlen(with)) == 0;
+}
 
 static bool ends(const char *text, const char *with) {
     size_t len = strlen(text), n = strlen(with);
@@ -73,7 +75,7 @@ static const char *path_of(cli *c, const char *name) {
     return name;
 }
 
-/* ---- suggestions -------------------------------------------------------------------------------------------- */
+/* ---- suggestions ----------------------------------------------------------------------------- */
 
 static void scan(words *w) {
     if (w->scanned) return;
@@ -138,11 +140,13 @@ static const char *import_hint(words *w, const char *name) {
     for (size_t i = 0; i < WEFT_COUNT(well_known); i++) cli_add(c, &all, well_known[i].file);
     const char *guess = cli_suggest_file(c, name, &all);
     for (size_t i = 0; i < w->files.count && !guess; i++) /* right name, wrong folder */
-        if (strcmp(last_part(w->files.items[i], '/'), last_part(name, '/')) == 0) guess = w->files.items[i];
+        if (strcmp(last_part(w->files.items[i], '/'), last_part(name, '/')) == 0)
+            guess = w->files.items[i];
     if (guess) return cg_printf(c->arena, "did you mean \"%s\"?", guess);
     const char *searched = "";
     for (size_t i = 0; i < c->roots.count; i++)
-        searched = cg_printf(c->arena, "%s%s%s", searched, *searched ? ", " : "", c->roots.items[i]);
+        searched =
+            cg_printf(c->arena, "%s%s%s", searched, *searched ? ", " : "", c->roots.items[i]);
     return cg_printf(c->arena, "searched %s and protoc's own folder; -I adds another", searched);
 }
 
@@ -163,7 +167,8 @@ static void types_of(words *w, const char *path, cli_names *names) {
                 !isspace((unsigned char)*name))
                 continue;
             name += strspn(name, " \t\r\n");
-            size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+            size_t len =
+                strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
             const char *brace = name + len + strspn(name + len, " \t\r\n");
             if (len && *brace == '{') cli_add(w->c, names, cg_strndup(w->c->arena, name, len));
         }
@@ -184,14 +189,17 @@ static const char *type_hint(words *w, const char *file, const char *type) {
         types_of(w, w->paths.items[i], &names);
         for (size_t k = 0; k < names.count; k++) {
             if (strcmp(names.items[k], word) == 0 && strcmp(w->files.items[i], file) != 0)
-                return cg_printf(c->arena, "%s is declared in \"%s\": import that, and write the name with its package",
-                                 word, w->files.items[i]);
+                return cg_printf(
+                    c->arena,
+                    "%s is declared in \"%s\": import that, and write the name with its package",
+                    word, w->files.items[i]);
             cli_add(c, &all, names.items[k]);
         }
     }
     const char *guess = weft_suggest(word, own.items, own.count);
     if (!guess) guess = weft_suggest(word, all.items, all.count);
-    return guess ? cg_printf(c->arena, "did you mean %s?", guess) : "declare it, or import the file that does";
+    return guess ? cg_printf(c->arena, "did you mean %s?", guess)
+                 : "declare it, or import the file that does";
 }
 
 static const char *hint_for(words *w, const line *l) {
@@ -207,12 +215,14 @@ static const char *hint_for(words *w, const line *l) {
         {"Expected \";\"", "end the statement before this with a ;"},
         {"has already been used in", "give one of the two fields a free number"},
         {"is already defined", "rename one of them"},
-        {"recursively imports itself", "take one of these imports out, or move what both need to a third file"},
+        {"recursively imports itself",
+         "take one of these imports out, or move what both need to a third file"},
         {"is not a message type", "a method's input and output are messages"},
         {"shadowed in the --proto_path", "the order of -I decides: put its folder first"},
         {"Missing field number", "such as \"= 1\" before the ;"},
         {"Explicit 'optional' labels are disallowed", "take the label out"},
-        {"Required fields are not allowed", "take \"required\" out: proto3 fields are never required"},
+        {"Required fields are not allowed",
+         "take \"required\" out: proto3 fields are never required"},
         {"No syntax specified", "begin the file with: syntax = \"proto3\";"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -220,18 +230,19 @@ static const char *hint_for(words *w, const line *l) {
     return NULL;
 }
 
-/* ---- lines -------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void import_failed(words *w, const line *l) {
     const char *name = quoted(w->c, l->text);
     if (!name || !cg_table_get(&w->missing, name)) {
         /* It has errors of its own, which are reported there. */
         if (name && cg_table_get(&w->broken, name)) return;
-        weft_diag_add(&w->c->errors, path_of(w->c, l->file), l->line, l->column, NULL, NULL, "%s", l->text);
+        weft_diag_add(&w->c->errors, path_of(w->c, l->file), l->line, l->column, NULL, NULL, "%s",
+                      l->text);
         return;
     }
-    weft_diag_add(&w->c->errors, path_of(w->c, l->file), l->line, l->column, NULL, import_hint(w, name),
-                  "import \"%s\" was not found", name);
+    weft_diag_add(&w->c->errors, path_of(w->c, l->file), l->line, l->column, NULL,
+                  import_hint(w, name), "import \"%s\" was not found", name);
 }
 
 /* "[libprotobuf WARNING …] No syntax specified for the proto file: NAME. Please …" */
@@ -242,12 +253,13 @@ static void library_word(words *w, const char *text) {
         const char *end = strstr(file, ". Please");
         const char *name = cg_strndup(w->c->arena, file, end ? (size_t)(end - file) : strlen(file));
         weft_diag_add(&w->c->warnings, path_of(w->c, name), 1, 1, NULL,
-                      "begin the file with: syntax = \"proto3\";", "no syntax is named: proto2 is assumed");
+                      "begin the file with: syntax = \"proto3\";",
+                      "no syntax is named: proto2 is assumed");
         return;
     }
     const char *close = strstr(text, "] ");
-    weft_diag_add(strstr(text, " WARNING ") ? &w->c->warnings : &w->c->errors, NULL, 0, 0, NULL, NULL, "%s",
-                  close ? close + 2 : text);
+    weft_diag_add(strstr(text, " WARNING ") ? &w->c->warnings : &w->c->errors, NULL, 0, 0, NULL,
+                  NULL, "%s", close ? close + 2 : text);
 }
 
 static void read_line(words *w, const char *text) {
@@ -266,8 +278,8 @@ static void read_line(words *w, const char *text) {
     }
     bool warning = starts(l.text, "warning: ");
     if (warning) l.text += strlen("warning: ");
-    weft_diag_add(warning ? &c->warnings : &c->errors, l.file ? path_of(c, l.file) : NULL, l.line, l.column,
-                  NULL, ours ? NULL : hint_for(w, &l), "%s", l.text);
+    weft_diag_add(warning ? &c->warnings : &c->errors, l.file ? path_of(c, l.file) : NULL, l.line,
+                  l.column, NULL, ours ? NULL : hint_for(w, &l), "%s", l.text);
 }
 
 static const char *next_line(cli *c, const char **rest) {
@@ -285,8 +297,10 @@ void cli_read_errors(cli *c, const char *text) {
     for (const char *rest = text; *rest;) {
         line l = split(c, next_line(c, &rest));
         if (!l.file) continue;
-        if (strcmp(l.text, "File not found.") == 0) cg_table_put(&w.missing, l.file, c);
-        else if (!starts(l.text, "warning: ")) cg_table_put(&w.broken, l.file, c);
+        if (strcmp(l.text, "File not found.") == 0)
+            cg_table_put(&w.missing, l.file, c);
+        else if (!starts(l.text, "warning: "))
+            cg_table_put(&w.broken, l.file, c);
     }
     for (const char *rest = text; *rest;) {
         const char *one = next_line(c, &rest);

@@ -48,7 +48,7 @@ static bool ends_with(const char *text, const char *ending) {
     return len >= n && strcmp(text + len - n, ending) == 0;
 }
 
-/* ---- walking ---------------------------------------------------------------------------------------------- */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -62,10 +62,13 @@ static void walk(cli *c, const char *folder, const char *ending, size_t max, uns
     while (found->count < max && (entry = readdir(dir))) {
         struct stat st;
         const char *path = cli_join(c, folder, cg_strdup(c->arena, entry->d_name));
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || lstat(path, &st) < 0) continue;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            lstat(path, &st) < 0)
+            continue;
         if (S_ISDIR(st.st_mode) && entry->d_name[0] != '.')
             walk(c, path, ending, max, depth + 1, found);
-        else if (ends_with(entry->d_name, ending) && is_file(path)) cli_add(c, found, path);
+        else if (ends_with(entry->d_name, ending) && is_file(path))
+            cli_add(c, found, path);
     }
     closedir(dir);
 }
@@ -75,12 +78,13 @@ void cli_walk(cli *c, const char *folder, const char *ending, size_t max, cli_na
     if (found->count) qsort(found->items, found->count, sizeof(*found->items), by_name);
 }
 
-/* ---- inputs ----------------------------------------------------------------------------------------------- */
+/* ---- inputs ---------------------------------------------------------------------------------- */
 
 int cli_find_roots(cli *c) {
     for (size_t i = 0; i < c->imports.count; i++) {
         const char *root = c->imports.items[i];
-        if (!is_folder(root)) return problem(c, 2, root, "-I takes an existing folder", "no such folder");
+        if (!is_folder(root))
+            return problem(c, 2, root, "-I takes an existing folder", "no such folder");
         size_t len = strlen(root);
         while (len > 1 && root[len - 1] == '/') len--;
         cli_add(c, &c->roots, cg_strndup(c->arena, root, len));
@@ -104,7 +108,8 @@ static int add_input(cli *c, const char *file) {
         const char *name = below(c, c->roots.items[i], file);
         if (!name) continue;
         const char *root = c->roots.items[i];
-        cli_add(c, &c->inputs, cg_printf(c->arena, "%s%s%s", root, strcmp(root, "/") == 0 ? "" : "/", name));
+        cli_add(c, &c->inputs,
+                cg_printf(c->arena, "%s%s%s", root, strcmp(root, "/") == 0 ? "" : "/", name));
         return 0;
     }
     return problem(c, 2, file, "add -I with the folder that its name in imports begins below",
@@ -151,26 +156,29 @@ int cli_find_inputs(cli *c, const char *const *args, size_t count) {
     return 0;
 }
 
-/* ---- the temporary folder --------------------------------------------------------------------------------- */
+/* ---- the temporary folder -------------------------------------------------------------------- */
 
 static int failed(cli *c, const char *what, const char *path) {
     return problem(c, 1, path, NULL, cg_printf(c->arena, "cannot %s: %s", what, strerror(errno)));
 }
 
-/* In the nearest folder above the output that exists: on the same file system, and nothing is made that a
- * failure would leave behind. */
+/* In the nearest folder above the output that exists: on the same file system, and nothing is
+ * made that a failure would leave behind. */
 int cli_make_temp(cli *c) {
     char *anchor = cg_strdup(c->arena, c->out);
     while (!is_folder(anchor)) {
         struct stat st;
-        if (stat(anchor, &st) == 0) return problem(c, 2, anchor, "--out takes a folder", "is not a folder");
+        if (stat(anchor, &st) == 0)
+            return problem(c, 2, anchor, "--out takes a folder", "is not a folder");
         char *slash = strrchr(anchor, '/');
         if (!slash) {
             anchor = cg_strdup(c->arena, ".");
             break;
         }
-        if (slash == anchor) slash[1] = '\0';
-        else *slash = '\0';
+        if (slash == anchor)
+            slash[1] = '\0';
+        else
+            *slash = '\0';
     }
     c->anchor = anchor;
     char *temp = cg_printf(c->arena, "%s/.weft-gen-XXXXXX", anchor);
@@ -187,8 +195,10 @@ static void remove_tree(cli *c, const char *folder, unsigned depth) {
         struct stat st;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
         const char *path = cli_join(c, folder, cg_strdup(c->arena, entry->d_name));
-        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) remove_tree(c, path, depth + 1);
-        else unlink(path);
+        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+            remove_tree(c, path, depth + 1);
+        else
+            unlink(path);
     }
     closedir(dir);
     rmdir(folder);
@@ -199,7 +209,7 @@ void cli_remove_temp(cli *c) {
     c->temp = NULL;
 }
 
-/* ---- what changed ----------------------------------------------------------------------------------------- */
+/* ---- what changed ---------------------------------------------------------------------------- */
 
 static int same_content(cli *c, const char *a, const char *b, bool *same) {
     weft_buf left, right;
@@ -207,7 +217,8 @@ static int same_content(cli *c, const char *a, const char *b, bool *same) {
     weft_buf_init(&right, 0);
     int rc = 0;
     *same = false;
-    if (weft_buf_read_file(&left, a)) rc = failed(c, "read it", a);
+    if (weft_buf_read_file(&left, a))
+        rc = failed(c, "read it", a);
     else if (is_file(b))
         *same = weft_buf_read_file(&right, b) == 0 && left.len == right.len &&
                 memcmp(weft_buf_str(&left), weft_buf_str(&right), left.len) == 0;
@@ -237,7 +248,8 @@ int cli_compare(cli *c) {
     int rc = 0;
     for (size_t i = 0; i < made.count && !rc; i++)
         rc = add_output(c, made.items[i], cli_join(c, c->out, made.items[i] + strlen(code) + 1));
-    if (!rc && c->descriptor_set) rc = add_output(c, cli_join(c, c->temp, "set"), c->descriptor_set);
+    if (!rc && c->descriptor_set)
+        rc = add_output(c, cli_join(c, c->temp, "set"), c->descriptor_set);
     return rc;
 }
 

@@ -32,7 +32,8 @@ static const char *in_path(cli *c, const char *program) {
     while (path && *path) {
         size_t len = strcspn(path, ":");
         const char *full = cli_join(c, len ? cg_strndup(c->arena, path, len) : ".", program);
-        if (access(full, X_OK) == 0) return strchr(full, '/') ? full : cg_printf(c->arena, "./%s", full);
+        if (access(full, X_OK) == 0)
+            return strchr(full, '/') ? full : cg_printf(c->arena, "./%s", full);
         path += len + (path[len] == ':');
     }
     return NULL;
@@ -49,7 +50,8 @@ static const char *find_program(cli *c, const char *given, const char *name, con
     if (given && !strchr(given, '/')) found = in_path(c, given);
     if (!found) found = in_path(c, given ? given : name);
     if (found && access(found, X_OK) == 0) return found;
-    weft_diag_add(&c->errors, NULL, 0, 0, NULL, hint, "cannot find the program %s", given ? given : name);
+    weft_diag_add(&c->errors, NULL, 0, 0, NULL, hint, "cannot find the program %s",
+                  given ? given : name);
     return NULL;
 }
 
@@ -68,7 +70,8 @@ static int start(const char *const *args, int err, pid_t *pid) {
     error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!error) error = posix_spawn_file_actions_adddup2(&actions, err, STDOUT_FILENO);
     if (!error) error = posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-    if (!error) error = posix_spawn(pid, args[0], &actions, NULL, (char **)(uintptr_t)args, environ);
+    if (!error)
+        error = posix_spawn(pid, args[0], &actions, NULL, (char **)(uintptr_t)args, environ);
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }
@@ -95,7 +98,8 @@ static int run(cli *c, const char *const *args, weft_buf *out) {
         if (error) close(ends[0]);
     }
     if (error) {
-        weft_diag_add(&c->errors, NULL, 0, 0, NULL, NULL, "cannot run %s: %s", args[0], strerror(error));
+        weft_diag_add(&c->errors, NULL, 0, 0, NULL, NULL, "cannot run %s: %s", args[0],
+                      strerror(error));
         return -1;
     }
     drain(ends[0], out);
@@ -104,8 +108,8 @@ static int run(cli *c, const char *const *args, weft_buf *out) {
     return status;
 }
 
-/* protoc stops at the first input that is wrong: it is asked about each of the others, too, so that all
- * problems are seen at once. */
+/* protoc stops at the first input that is wrong: it is asked about each of the others, too, so
+ * that all problems are seen at once. */
 static void ask_again(cli *c, const cli_names *front, weft_buf *out) {
     for (size_t i = 0; i < c->inputs.count && i < MAX_ASKED; i++) {
         cli_names args = {0};
@@ -122,20 +126,21 @@ static int judge(cli *c, const char *program, int status, const weft_buf *said) 
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!good && !c->errors.count)
         weft_diag_add(&c->errors, NULL, 0, 0, NULL, NULL,
-                      WIFSIGNALED(status) ? "%s was killed by signal %d" : "%s ended with code %d", program,
-                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                      WIFSIGNALED(status) ? "%s was killed by signal %d" : "%s ended with code %d",
+                      program, WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     return good && !c->errors.count ? 0 : 1;
 }
 
 int cli_run_protoc(cli *c) {
     const char *protoc =
         find_program(c, c->protoc, "protoc", "install protobuf-compiler, or say --protoc PATH");
-    const char *plugin =
-        find_program(c, c->plugin, "protoc-gen-weft", "it belongs beside weft; or say --plugin PATH");
+    const char *plugin = find_program(c, c->plugin, "protoc-gen-weft",
+                                      "it belongs beside weft; or say --plugin PATH");
     if (!protoc || !plugin) return 1;
     const char *code = cli_join(c, c->temp, "code");
     if (mkdir(code, 0777) < 0) {
-        weft_diag_add(&c->errors, code, 0, 0, NULL, NULL, "cannot make this folder: %s", strerror(errno));
+        weft_diag_add(&c->errors, code, 0, 0, NULL, NULL, "cannot make this folder: %s",
+                      strerror(errno));
         return 1;
     }
     cli_names args = {0};
@@ -153,7 +158,8 @@ int cli_run_protoc(cli *c) {
     if (c->protoc_gen_c)
         cli_add(c, &args, cg_printf(c->arena, "--weft_opt=protoc_gen_c=%s", c->protoc_gen_c));
     if (c->descriptor_set) {
-        cli_add(c, &args, cg_printf(c->arena, "--descriptor_set_out=%s", cli_join(c, c->temp, "set")));
+        cli_add(c, &args,
+                cg_printf(c->arena, "--descriptor_set_out=%s", cli_join(c, c->temp, "set")));
         cli_add(c, &args, "--include_imports");
         cli_add(c, &args, "--include_source_info");
     }

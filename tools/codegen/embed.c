@@ -1,8 +1,8 @@
-/* The FileDescriptorProto that generated code carries for reflection and JSON: as in the request, without
- * source positions, and without what has no C code. An import whose file says no_generate
- * (protobuf-c/protobuf-c.proto is one) has no weft_file to point to. Its types cannot be used (fields.c),
- * so all it can give is options: the import is taken out, what it imports publicly comes in its place, and
- * its options are dropped. */
+/* The FileDescriptorProto that generated code carries for reflection and JSON: as in the
+ * request, without source positions, and without what has no C code. An import whose file says
+ * no_generate (protobuf-c/protobuf-c.proto is one) has no weft_file to point to. Its types
+ * cannot be used (fields.c), so all it can give is options: the import is taken out, what it
+ * imports publicly comes in its place, and its options are dropped. */
 #include <string.h>
 
 #include "tools/codegen/cg.h"
@@ -19,7 +19,8 @@ typedef struct dropping {
     size_t count, cap;
 } dropping;
 
-static void drop_extensions(dropping *drop, Google__Protobuf__FieldDescriptorProto **list, size_t count) {
+static void drop_extensions(dropping *drop, Google__Protobuf__FieldDescriptorProto **list,
+                            size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!list[i]->extendee || list[i]->extendee[0] != '.') continue;
         if (drop->count == drop->cap) {
@@ -45,7 +46,8 @@ static void drop_file(dropping *drop, const pb_file *d) {
 
 static bool is_dropped(const dropping *drop, const char *type, uint32_t number) {
     for (size_t i = 0; i < drop->count; i++)
-        if (drop->list[i].number == number && strcmp(drop->list[i].extendee, type) == 0) return true;
+        if (drop->list[i].number == number && strcmp(drop->list[i].extendee, type) == 0)
+            return true;
     return false;
 }
 
@@ -71,7 +73,7 @@ static void strip(const dropping *drop, ProtobufCMessage *m) {
     }
 }
 
-/* ---- imports ------------------------------------------------------------------------------------------ */
+/* ---- imports --------------------------------------------------------------------------------- */
 
 typedef struct imports {
     cg_gen *gen;
@@ -118,6 +120,14 @@ static uint8_t *pack(cg_gen *gen, const ProtobufCMessage *message, size_t *len) 
     return bytes;
 }
 
+static pb_file *unpack(cg_gen *gen, const uint8_t *bytes, size_t len) {
+    weft_guard_limits limits = {.max_bytes = SIZE_MAX};
+    ProtobufCMessage *file = weft_unpack(&google__protobuf__file_descriptor_proto__descriptor,
+                                         bytes, len, &limits, gen->arena, NULL, NULL);
+    if (!file) cg_out_of_memory();
+    return (pb_file *)file;
+}
+
 uint8_t *cg_embedded(cg_gen *gen, cg_file *file, size_t *len) {
     pb_file d = *file->d;
     d.source_code_info = NULL;
@@ -130,19 +140,16 @@ uint8_t *cg_embedded(cg_gen *gen, cg_file *file, size_t *len) {
     }
     if (plain) return bytes;
 
-    weft_guard_limits limits = {.max_bytes = SIZE_MAX};
-    ProtobufCMessage *copy = weft_unpack(&google__protobuf__file_descriptor_proto__descriptor, bytes, *len,
-                                         &limits, gen->arena, NULL, NULL);
-    if (!copy) cg_out_of_memory();
-    strip(&in.drop, copy);
-    pb_file *changed = (pb_file *)copy;
+    pb_file *changed = unpack(gen, bytes, *len);
+    strip(&in.drop, &changed->base);
     changed->n_public_dependency =
         renumber(&in, file, changed->public_dependency, changed->n_public_dependency);
-    changed->n_weak_dependency = renumber(&in, file, changed->weak_dependency, changed->n_weak_dependency);
+    changed->n_weak_dependency =
+        renumber(&in, file, changed->weak_dependency, changed->n_weak_dependency);
     changed->dependency = cg_alloc(gen->arena, in.count + 1, sizeof(char *));
     changed->n_dependency = in.count;
     for (size_t i = 0; i < in.count; i++) changed->dependency[i] = in.deps[i]->d->name;
     file->deps = in.deps;
     file->dep_count = in.count;
-    return pack(gen, copy, len);
+    return pack(gen, &changed->base, len);
 }

@@ -1,5 +1,5 @@
-/* What a message gets beside protobuf-c's struct: an initialiser, a constructor, accessors of proto3
- * `optional` fields, lookups in maps. */
+/* What a message gets beside protobuf-c's struct: an initialiser, a constructor, accessors of
+ * proto3 `optional` fields, lookups in maps. */
 #include <string.h>
 
 #include "tools/codegen/cg.h"
@@ -39,10 +39,11 @@ static const char *value_type(cg_gen *gen, const cg_field *f) {
 
 static bool is_text(const cg_field *f) { return f->d->type == TYPE(STRING) && !f->bytes; }
 
-static void emit_function(cg_gen *gen, weft_buf *out, const cg_field *f, const char *result, const char *name,
-                          const char *const *args, const char *body) {
+static void emit_function(cg_gen *gen, weft_buf *out, const cg_field *f, const char *result,
+                          const char *name, const char *const *args, const char *body) {
     if (cg_yields(gen, name)) {
-        weft_buf_printf(out, "/* No %s for field %s: a method has that name. */\n", name, f->d->name);
+        weft_buf_printf(out, "/* No %s for field %s: a method has that name. */\n", name,
+                        f->d->name);
         return;
     }
     if (f->deprecated) weft_buf_adds(out, "__attribute__((deprecated))\n");
@@ -68,14 +69,17 @@ static void emit_optional(cg_gen *gen, const cg_field *f, weft_buf *out) {
     if (is_text(f)) none = "\"\"";
     if (f->message) none = "NULL";
     if (f->enumeration) cast = cg_printf(a, "(%s)", f->enumeration->c_type);
-    const char *get = cg_printf(a, "    return %s ? message->%s : %s%s;\n", set, f->c_name, cast, none);
-    if (f->d->type == TYPE(BOOL)) get = cg_printf(a, "    return %s && message->%s;\n", set, f->c_name);
+    const char *get =
+        cg_printf(a, "    return %s ? message->%s : %s%s;\n", set, f->c_name, cast, none);
+    if (f->d->type == TYPE(BOOL))
+        get = cg_printf(a, "    return %s && message->%s;\n", set, f->c_name);
     if (is_text(f)) /* protobuf-c packs NULL as the empty text */
-        get = cg_printf(a, "    return %s && message->%s ? message->%s : \"\";\n", set, f->c_name, f->c_name);
+        get = cg_printf(a, "    return %s && message->%s ? message->%s : \"\";\n", set, f->c_name,
+                        f->c_name);
     if (f->bytes)
-        get = cg_printf(a,
-                        "    ProtobufCBinaryData none = {0, NULL};\n    return %s ? message->%s : none;\n",
-                        set, f->c_name);
+        get = cg_printf(
+            a, "    ProtobufCBinaryData none = {0, NULL};\n    return %s ? message->%s : none;\n",
+            set, f->c_name);
     emit_function(gen, out, f, type, cg_printf(a, "%s_get_%s", m->name, word),
                   (const char *const[]){in, NULL}, get);
 
@@ -83,11 +87,13 @@ static void emit_optional(cg_gen *gen, const cg_field *f, weft_buf *out) {
     emit_function(gen, out, f, "void ", cg_printf(a, "%s_set_%s", m->name, word),
                   (const char *const[]){cg_printf(a, "%s *message", m->c_type),
                                         cg_printf(a, "%svalue", type), NULL},
-                  cg_printf(a, "    message->%s = %s_%s;\n    message->%s = %s;\n", f->oneof->c_case,
-                            f->oneof->c_constant, cg_pbc_upper(a, f->pb_name), f->c_name, value));
-    emit_function(gen, out, f, "void ", cg_printf(a, "%s_clear_%s", m->name, word),
-                  (const char *const[]){cg_printf(a, "%s *message", m->c_type), NULL},
-                  cg_printf(a, "    message->%s = %s__NOT_SET;\n", f->oneof->c_case, f->oneof->c_constant));
+                  cg_printf(a, "    message->%s = %s_%s;\n    message->%s = %s;\n",
+                            f->oneof->c_case, f->oneof->c_constant, cg_pbc_upper(a, f->pb_name),
+                            f->c_name, value));
+    emit_function(
+        gen, out, f, "void ", cg_printf(a, "%s_clear_%s", m->name, word),
+        (const char *const[]){cg_printf(a, "%s *message", m->c_type), NULL},
+        cg_printf(a, "    message->%s = %s__NOT_SET;\n", f->oneof->c_case, f->oneof->c_constant));
 }
 
 static void emit_map(cg_gen *gen, const cg_field *f, weft_buf *out) {
@@ -97,13 +103,15 @@ static void emit_map(cg_gen *gen, const cg_field *f, weft_buf *out) {
     const char *result = value_type(gen, value);
     bool pointer = value->message || is_text(value);
     if (!pointer)
-        result = cg_printf(a, "const %s*", value->d->type == TYPE(BOOL) ? "protobuf_c_boolean " : result);
+        result = cg_printf(a, "const %s*",
+                           value->d->type == TYPE(BOOL) ? "protobuf_c_boolean " : result);
     const char *same = "entry->key == key";
     if (is_text(key)) same = "strcmp(entry->key ? entry->key : \"\", key ? key : \"\") == 0";
     if (key->d->type == TYPE(BOOL)) same = "!entry->key == !key";
     const char *found = pointer ? "entry->value" : "&entry->value";
     if (is_text(value)) found = "entry->value ? entry->value : \"\"";
-    weft_buf_printf(out, "\n/* The value at `key` of map %s; NULL when there is none. */\n", f->d->name);
+    weft_buf_printf(out, "\n/* The value at `key` of map %s; NULL when there is none. */\n",
+                    f->d->name);
     const char *body = cg_printf(a,
                                  "    for (size_t i = message->n_%s; i-- > 0;) {\n"
                                  "        const %s *entry = message->%s[i];\n"
@@ -124,19 +132,24 @@ void cg_emit_message(cg_gen *gen, const cg_message *m, weft_buf *out) {
     weft_buf_printf(out, "\n/* ---- %s ---- */\n", m->full_name);
     cg_emit_comment(out, "", m->file, m->path);
     if (!cg_yields(gen, macro))
-        weft_buf_printf(out, "#define %s(...) \\\n    .%s = PROTOBUF_C_MESSAGE_INIT(&%s__descriptor), __VA_ARGS__\n",
-                        macro, m->base, m->c_lower);
+        weft_buf_printf(
+            out,
+            "#define %s(...) \\\n    .%s = PROTOBUF_C_MESSAGE_INIT(&%s__descriptor), __VA_ARGS__\n",
+            macro, m->base, m->c_lower);
     if (!cg_yields(gen, make)) {
         cg_emit_call(out, cg_printf(a, "static inline %s *%s(", m->c_type, make), ") {",
                      (const char *const[]){"weft_ctx *ctx", NULL});
-        cg_emit_call(out, cg_printf(a, "\n    return (%s *)weft_new(", m->c_type), ");\n}\n",
-                     (const char *const[]){"ctx", cg_printf(a, "&%s__descriptor", m->c_lower), NULL});
+        cg_emit_call(
+            out, cg_printf(a, "\n    return (%s *)weft_new(", m->c_type), ");\n}\n",
+            (const char *const[]){"ctx", cg_printf(a, "&%s__descriptor", m->c_lower), NULL});
     } else {
         weft_buf_printf(out, "/* No %s: a method has that name. */\n", make);
     }
     for (size_t i = 0; i < m->field_count; i++) {
         const cg_field *f = &m->fields[i];
-        if (f->map) emit_map(gen, f, out);
-        else if (f->oneof && f->oneof->synthetic) emit_optional(gen, f, out);
+        if (f->map)
+            emit_map(gen, f, out);
+        else if (f->oneof && f->oneof->synthetic)
+            emit_optional(gen, f, out);
     }
 }

@@ -14,8 +14,8 @@ static void resolve(cg_gen *gen, cg_file *file, cg_field *field) {
     if (d->type != TYPE(MESSAGE) && !is_enum) return;
     const cg_type *type = cg_find_type(gen, d->type_name);
     if (!type || (is_enum ? !type->enumeration : !type->message)) {
-        cg_report(gen, file, field->path, NULL, "no %s %s in the request", is_enum ? "enum" : "message",
-                  d->type_name ? d->type_name : "without a name");
+        cg_report(gen, file, field->path, NULL, "no %s %s in the request",
+                  is_enum ? "enum" : "message", d->type_name ? d->type_name : "without a name");
         return;
     }
     const cg_file *home = is_enum ? type->enumeration->file : type->message->file;
@@ -40,8 +40,8 @@ static void build_field(cg_gen *gen, cg_message *m, size_t index) {
                   "group %s: protobuf-c has no groups", d->name);
         return;
     }
-    if (!d->has_type || d->type < TYPE(DOUBLE) || d->type > TYPE(SINT64) || d->label < LABEL(OPTIONAL) ||
-        d->label > LABEL(REPEATED)) {
+    if (!d->has_type || d->type < TYPE(DOUBLE) || d->type > TYPE(SINT64) ||
+        d->label < LABEL(OPTIONAL) || d->label > LABEL(REPEATED)) {
         cg_report(gen, file, path, NULL, "field %s has no type or label", d->name);
         return;
     }
@@ -55,7 +55,8 @@ static void build_field(cg_gen *gen, cg_message *m, size_t index) {
     f->owner = m;
     f->path = path;
     f->pb_name = d->name;
-    /* What protoc-gen-c would pass on as it is and C would not take. Its keywords are in lower case. */
+    /* What protoc-gen-c would pass on as it is and C would not take. Its keywords are in lower
+     * case. */
     char *lower = cg_pbc_field(gen->arena, d->name);
     if (gen->params.messages && cg_is_keyword(lower) && !cg_is_pbc_keyword(lower))
         f->pb_name = cg_printf(gen->arena, "%s_", d->name);
@@ -85,7 +86,8 @@ static void build_oneofs(cg_gen *gen, cg_message *m) {
             oneof->name = "unnamed";
         }
         oneof->c_case = cg_printf(gen->arena, "%s_case", cg_pbc_lower(gen->arena, oneof->name));
-        oneof->c_type = cg_printf(gen->arena, "%s__%sCase", m->c_type, cg_pbc_camel(gen->arena, oneof->name));
+        oneof->c_type =
+            cg_printf(gen->arena, "%s__%sCase", m->c_type, cg_pbc_camel(gen->arena, oneof->name));
         oneof->c_constant =
             cg_printf(gen->arena, "%s__%s", m->c_upper, cg_pbc_upper(gen->arena, oneof->name));
     }
@@ -93,11 +95,11 @@ static void build_oneofs(cg_gen *gen, cg_message *m) {
 
 static void check_map_entry(cg_gen *gen, const cg_message *m) {
     if (m->field_count == 2 && strcmp(m->fields[0].d->name, "key") == 0 &&
-        strcmp(m->fields[1].d->name, "value") == 0 && !m->fields[0].repeated && !m->fields[1].repeated &&
-        m->oneof_count == 0) {
+        strcmp(m->fields[1].d->name, "value") == 0 && !m->fields[0].repeated &&
+        !m->fields[1].repeated && m->oneof_count == 0) {
         int key = (int)m->fields[0].d->type;
-        if (key != TYPE(DOUBLE) && key != TYPE(FLOAT) && key != TYPE(BYTES) && key != TYPE(MESSAGE) &&
-            key != TYPE(ENUM))
+        if (key != TYPE(DOUBLE) && key != TYPE(FLOAT) && key != TYPE(BYTES) &&
+            key != TYPE(MESSAGE) && key != TYPE(ENUM))
             return;
     }
     cg_report(gen, m->file, m->path, NULL, "%s is no map entry", m->full_name);

@@ -1,9 +1,11 @@
 /* Messages: protobuf-c's generator, run on the same request, changed where it would fail.
  *
- *   proto3 `optional`   it refuses the file; the oneof protoc made for the field becomes an ordinary one
- *   keywords            it does not know restrict, nullptr and others; such fields get a '_' (fields.c)
- *   services            left out: ours replace them, and its members named `delete` or `register` would
- *                       not compile */
+ *   proto3 `optional`   it refuses the file; the oneof protoc made for the field becomes an
+ *                       ordinary one
+ *   keywords            it does not know restrict, nullptr and others; such fields get a '_'
+ *                       (fields.c)
+ *   services            left out: ours replace them, and its members named `delete` or
+ *                       `register` would not compile */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -103,9 +105,9 @@ static bool run(cg_gen *gen, const uint8_t *request, size_t len, weft_buf *out) 
     if (out->error) cg_out_of_memory();
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
     failed(gen, NULL,
-           WIFSIGNALED(status)
-               ? cg_printf(gen->arena, "%s crashed on these files: %s", program, strsignal(WTERMSIG(status)))
-               : cg_printf(gen->arena, "%s failed; its words are above", program));
+           WIFSIGNALED(status) ? cg_printf(gen->arena, "%s crashed on these files: %s", program,
+                                           strsignal(WTERMSIG(status)))
+                               : cg_printf(gen->arena, "%s failed; its words are above", program));
     return false;
 }
 
@@ -123,7 +125,8 @@ void cg_run_protoc_gen_c(cg_gen *gen, pb_response *response) {
         const pb_response *theirs = (const pb_response *)weft_unpack(
             &google__protobuf__compiler__code_generator_response__descriptor,
             (const uint8_t *)weft_buf_str(&out), out.len, &limits, gen->arena, NULL, NULL);
-        if (!theirs) failed(gen, NULL, "protoc-gen-c answered something else than a response");
+        if (!theirs)
+            failed(gen, NULL, "protoc-gen-c answered something else than a response");
         else if (theirs->error && *theirs->error)
             failed(gen, NULL, cg_printf(gen->arena, "protoc-gen-c: %s", theirs->error));
         for (size_t i = 0; theirs && i < theirs->n_file; i++)

@@ -1,5 +1,6 @@
-/* The model of a request: what is declared, under which C names. protoc has checked its own request; what
- * is checked here is what a hostile or hand-made one could break: missing and odd names, dangling types. */
+/* The model of a request: what is declared, under which C names. protoc has checked its own
+ * request; what is checked here is what a hostile or hand-made one could break: missing and odd
+ * names, dangling types. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 bool cg_is_identifier(const char *text) {
     if (!text || !*text || (*text >= '0' && *text <= '9')) return false;
     for (; *text; text++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *text)) return false;
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *text))
+            return false;
     return true;
 }
 
@@ -31,17 +33,21 @@ static bool is_file_name(const char *name) {
     if (!name || !*name || *name == '/') return false;
     for (const char *p = name; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f) return false;
-    if (strstr(name, "*/") || strstr(name, "/*") || strstr(name, "?" "?/")) return false;
+    if (strstr(name, "*/") || strstr(name, "/*") ||
+        strstr(name, "?"
+                     "?/"))
+        return false;
     for (const char *p = name; *p;) {
         size_t len = strcspn(p, "/");
-        if (len == 0 || (len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.')) return false;
+        if (len == 0 || (len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
+            return false;
         p += len + (p[len] == '/');
     }
     return true;
 }
 
-void cg_report(cg_gen *gen, const cg_file *file, const char *path, const char *hint, const char *format,
-               ...) {
+void cg_report(cg_gen *gen, const cg_file *file, const char *path, const char *hint,
+               const char *format, ...) {
     va_list args;
     va_start(args, format);
     char *text = weft_arena_vprintf(gen->arena, format, args);
@@ -81,7 +87,8 @@ static const char *our_name(cg_gen *gen, const cg_file *file, const char *full_n
     return *file->stem ? cg_printf(gen->arena, "%s_%s", file->stem, name) : name;
 }
 
-static void build_enum(cg_gen *gen, cg_file *file, const pb_enum *d, const char *path, const char *scope) {
+static void build_enum(cg_gen *gen, cg_file *file, const pb_enum *d, const char *path,
+                       const char *scope) {
     if (!good_name(gen, file, path, "enum", d->name)) return;
     cg_enum *e = &file->enums[file->enum_count++];
     e->d = d;
@@ -93,7 +100,8 @@ static void build_enum(cg_gen *gen, cg_file *file, const pb_enum *d, const char 
     e->c_upper = cg_pbc_full(gen->arena, file, e->full_name, cg_pbc_upper);
     e->name = our_name(gen, file, e->full_name);
     for (size_t i = 0; i < d->n_value; i++)
-        good_name(gen, file, cg_printf(gen->arena, "%s,2,%zu", path, i), "value", d->value[i]->name);
+        good_name(gen, file, cg_printf(gen->arena, "%s,2,%zu", path, i), "value",
+                  d->value[i]->name);
     add_type(gen, file, path, e->full_name, NULL, e);
 }
 
@@ -113,15 +121,16 @@ static void build_message(cg_gen *gen, cg_file *file, const pb_message *d, const
     m->map_entry = d->options && d->options->map_entry;
     m->base = cg_base_field(gen, d);
     if (!cg_is_identifier(m->base) || cg_is_keyword(m->base)) {
-        cg_report(gen, file, path, "choose another base_field_name", "\"%s\" cannot be a member's name",
-                  m->base);
+        cg_report(gen, file, path, "choose another base_field_name",
+                  "\"%s\" cannot be a member's name", m->base);
         m->base = "base";
     }
     add_type(gen, file, path, m->full_name, m, NULL);
     for (size_t i = 0; i < d->n_nested_type; i++)
         build_message(gen, file, d->nested_type[i], cg_printf(gen->arena, "%s,3,%zu", path, i), m);
     for (size_t i = 0; i < d->n_enum_type; i++)
-        build_enum(gen, file, d->enum_type[i], cg_printf(gen->arena, "%s,4,%zu", path, i), m->full_name);
+        build_enum(gen, file, d->enum_type[i], cg_printf(gen->arena, "%s,4,%zu", path, i),
+                   m->full_name);
 }
 
 static void count_types(const pb_message *d, size_t *messages, size_t *enums) {
@@ -139,15 +148,18 @@ static void build_types(cg_gen *gen, cg_file *file) {
     for (size_t i = 0; i < file->d->n_message_type; i++)
         build_message(gen, file, file->d->message_type[i], cg_printf(gen->arena, "4,%zu", i), NULL);
     for (size_t i = 0; i < file->d->n_enum_type; i++)
-        build_enum(gen, file, file->d->enum_type[i], cg_printf(gen->arena, "5,%zu", i), file->package);
+        build_enum(gen, file, file->d->enum_type[i], cg_printf(gen->arena, "5,%zu", i),
+                   file->package);
 }
 
-/* ---- services --------------------------------------------------------------------------------------- */
+/* ---- services -------------------------------------------------------------------------------- */
 
-static const cg_message *method_type(cg_gen *gen, const cg_file *file, const char *path, const char *name) {
+static const cg_message *method_type(cg_gen *gen, const cg_file *file, const char *path,
+                                     const char *name) {
     const cg_type *type = cg_find_type(gen, name);
     if (!type || !type->message) {
-        cg_report(gen, file, path, NULL, "no message %s in the request", name ? name : "without a name");
+        cg_report(gen, file, path, NULL, "no message %s in the request",
+                  name ? name : "without a name");
         return NULL;
     }
     if (type->message->file->pbc.no_generate)
@@ -198,7 +210,7 @@ static void build_services(cg_gen *gen, cg_file *file) {
     }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static bool build_file(cg_gen *gen, const pb_file *d) {
     cg_file *file = &gen->files[gen->file_count];
@@ -230,7 +242,8 @@ static bool build_file(cg_gen *gen, const pb_file *d) {
 static void mark_wanted(cg_gen *gen) {
     for (size_t i = 0; i < gen->request->n_file_to_generate; i++) {
         cg_file *file = cg_table_get(&gen->file_names, gen->request->file_to_generate[i]);
-        if (file) file->wanted = true;
+        if (file)
+            file->wanted = true;
         else
             weft_diag_add(&gen->diags, gen->request->file_to_generate[i], 0, 0, NULL, NULL,
                           "is to be generated but not in the request");
@@ -238,14 +251,19 @@ static void mark_wanted(cg_gen *gen) {
 }
 
 static void name_file(cg_gen *gen, cg_file *file) {
-    file->stem = gen->params.prefix && file->wanted ? gen->params.prefix
-                 : cg_snake_path(gen->arena, file->pbc.c_package ? file->pbc.c_package : file->package, "_");
+    file->stem =
+        gen->params.prefix && file->wanted
+            ? gen->params.prefix
+            : cg_snake_path(gen->arena, file->pbc.c_package ? file->pbc.c_package : file->package,
+                            "_");
     file->deps = cg_alloc(gen->arena, file->d->n_dependency + 1, sizeof(*file->deps));
     for (size_t i = 0; i < file->d->n_dependency; i++) {
         cg_file *dep = cg_table_get(&gen->file_names, file->d->dependency[i]);
-        if (dep) file->deps[file->dep_count++] = dep;
-        else cg_report(gen, file, cg_printf(gen->arena, "3,%zu", i), NULL, "import %s is not in the request",
-                       file->d->dependency[i]);
+        if (dep)
+            file->deps[file->dep_count++] = dep;
+        else
+            cg_report(gen, file, cg_printf(gen->arena, "3,%zu", i), NULL,
+                      "import %s is not in the request", file->d->dependency[i]);
     }
 }
 
@@ -253,7 +271,8 @@ void cg_build(cg_gen *gen, const pb_request *request) {
     gen->request = request;
     gen->files = cg_alloc(gen->arena, request->n_proto_file + 1, sizeof(*gen->files));
     for (size_t i = 0; i < request->n_proto_file; i++) {
-        if (!build_file(gen, request->proto_file[i])) memset(&gen->files[gen->file_count], 0, sizeof(cg_file));
+        if (!build_file(gen, request->proto_file[i]))
+            memset(&gen->files[gen->file_count], 0, sizeof(cg_file));
     }
     mark_wanted(gen);
     for (size_t i = 0; i < gen->file_count; i++) name_file(gen, &gen->files[i]);

@@ -1,8 +1,8 @@
 /* C names. protobuf-c's are reproduced exactly, since generated code refers to them; ours are
  *
  *   <file stem>_<service>_<method>     functions and types of a method
- *   <file stem>_<message>…             helpers of a message; nested names are joined with "__", so that
- *                                      Price.Kind and PriceKind can live side by side
+ *   <file stem>_<message>…             helpers of a message; nested names are joined with "__",
+ *                                      so that Price.Kind and PriceKind can live side by side
  *
  * file stem: `prefix=`, else c_package, else the package; in snake case, dots as underscores.
  * service: in snake case, a trailing "Service" dropped; not said when the stem ends with it. */
@@ -16,8 +16,8 @@ static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 static char to_upper(char c) { return is_lower(c) ? (char)(c - 'a' + 'A') : c; }
 static char to_lower(char c) { return is_upper(c) ? (char)(c - 'A' + 'a') : c; }
 
-/* A capital begins a word after anything but a capital, and as the last of several when a word goes on
- * behind it; a single 's' behind capitals is their plural. */
+/* A capital begins a word after anything but a capital, and as the last of several when a word
+ * goes on behind it; a single 's' behind capitals is their plural. */
 static bool begins_word(const char *name, size_t i) {
     if (i == 0 || !is_upper(name[i]) || name[i - 1] == '_') return false;
     if (!is_upper(name[i - 1])) return true;
@@ -70,7 +70,7 @@ char *cg_path_ident(weft_arena *arena, const char *path) {
     return out;
 }
 
-/* ---- protobuf-c ------------------------------------------------------------------------------------ */
+/* ---- protobuf-c ---- */
 
 static char *split_words(weft_arena *arena, const char *name, char (*form)(char)) {
     char *out = cg_alloc(arena, 2 * strlen(name) + 1, 1);
@@ -85,8 +85,12 @@ static char *split_words(weft_arena *arena, const char *name, char (*form)(char)
     return out;
 }
 
-char *cg_pbc_lower(weft_arena *arena, const char *name) { return split_words(arena, name, to_lower); }
-char *cg_pbc_upper(weft_arena *arena, const char *name) { return split_words(arena, name, to_upper); }
+char *cg_pbc_lower(weft_arena *arena, const char *name) {
+    return split_words(arena, name, to_lower);
+}
+char *cg_pbc_upper(weft_arena *arena, const char *name) {
+    return split_words(arena, name, to_upper);
+}
 
 char *cg_pbc_camel(weft_arena *arena, const char *name) {
     char *out = cg_alloc(arena, strlen(name) + 1, 1);
@@ -130,40 +134,102 @@ char *cg_strip_proto(weft_arena *arena, const char *path) {
     size_t len = strlen(path);
     for (size_t i = 0; i < 2; i++) {
         size_t n = strlen(endings[i]);
-        if (len > n && strcmp(path + len - n, endings[i]) == 0) return cg_strndup(arena, path, len - n);
+        if (len > n && strcmp(path + len - n, endings[i]) == 0)
+            return cg_strndup(arena, path, len - n);
     }
     return cg_strdup(arena, path);
 }
 
-/* ---- words that are taken; sorted ------------------------------------------------------------------- */
+/* ---- words that are taken; sorted ------------------------------------------------------------ */
 
-static const char *const pbc_keywords[] = {
-    "and",        "and_eq",   "asm",         "auto",     "bitand",   "bitor",     "bool",
-    "break",      "case",     "catch",       "char",     "class",    "compl",     "const",
-    "const_cast", "continue", "default",     "delete",   "do",       "double",    "dynamic_cast",
-    "else",       "enum",     "explicit",    "extern",   "false",    "float",     "for",
-    "friend",     "goto",     "if",          "inline",   "int",      "long",      "mutable",
-    "namespace",  "new",      "not",         "not_eq",   "operator", "or",        "or_eq",
-    "private",    "protected", "public",     "register", "reinterpret_cast",      "return",
-    "short",      "signed",   "sizeof",      "static",   "static_cast",           "struct",
-    "switch",     "template", "this",        "throw",    "true",     "try",       "typedef",
-    "typeid",     "typename", "union",       "unsigned", "using",    "virtual",   "void",
-    "volatile",   "wchar_t",  "while",       "xor",      "xor_eq"};
+static const char *const pbc_keywords[] = {"and",
+                                           "and_eq",
+                                           "asm",
+                                           "auto",
+                                           "bitand",
+                                           "bitor",
+                                           "bool",
+                                           "break",
+                                           "case",
+                                           "catch",
+                                           "char",
+                                           "class",
+                                           "compl",
+                                           "const",
+                                           "const_cast",
+                                           "continue",
+                                           "default",
+                                           "delete",
+                                           "do",
+                                           "double",
+                                           "dynamic_cast",
+                                           "else",
+                                           "enum",
+                                           "explicit",
+                                           "extern",
+                                           "false",
+                                           "float",
+                                           "for",
+                                           "friend",
+                                           "goto",
+                                           "if",
+                                           "inline",
+                                           "int",
+                                           "long",
+                                           "mutable",
+                                           "namespace",
+                                           "new",
+                                           "not",
+                                           "not_eq",
+                                           "operator",
+                                           "or",
+                                           "or_eq",
+                                           "private",
+                                           "protected",
+                                           "public",
+                                           "register",
+                                           "reinterpret_cast",
+                                           "return",
+                                           "short",
+                                           "signed",
+                                           "sizeof",
+                                           "static",
+                                           "static_cast",
+                                           "struct",
+                                           "switch",
+                                           "template",
+                                           "this",
+                                           "throw",
+                                           "true",
+                                           "try",
+                                           "typedef",
+                                           "typeid",
+                                           "typename",
+                                           "union",
+                                           "unsigned",
+                                           "using",
+                                           "virtual",
+                                           "void",
+                                           "volatile",
+                                           "wchar_t",
+                                           "while",
+                                           "xor",
+                                           "xor_eq"};
 
-/* C99 to C23, C++11 to C++20, GNU keywords, macros gcc predefines in GNU mode, and macros of the headers
- * that every generated header includes. */
+/* C99 to C23, C++11 to C++20, GNU keywords, macros gcc predefines in GNU mode, and macros of the
+ * headers that every generated header includes. */
 static const char *const more_keywords[] = {
-    "NULL",          "alignas",    "alignof",      "char16_t",       "char32_t",  "char8_t",
-    "co_await",      "co_return",  "co_yield",     "concept",        "consteval", "constexpr",
-    "constinit",     "decltype",   "errno",     "export",      "linux",          "noexcept",  "nullptr",
-    "offsetof",      "requires",   "restrict",     "static_assert",  "thread_local",
-    "typeof",        "typeof_unqual", "unix"};
+    "NULL",      "alignas",       "alignof",  "char16_t", "char32_t",      "char8_t",
+    "co_await",  "co_return",     "co_yield", "concept",  "consteval",     "constexpr",
+    "constinit", "decltype",      "errno",    "export",   "linux",         "noexcept",
+    "nullptr",   "offsetof",      "requires", "restrict", "static_assert", "thread_local",
+    "typeof",    "typeof_unqual", "unix"};
 
 static int compare(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-#define FOUND(list, name)                                                                          \
+#define FOUND(list, name) \
     (bsearch(&(name), list, sizeof(list) / sizeof(*(list)), sizeof(*(list)), compare) != NULL)
 
 bool cg_is_pbc_keyword(const char *name) { return FOUND(pbc_keywords, name); }
@@ -173,13 +239,14 @@ bool cg_is_keyword(const char *name) {
     return name[0] == '_' && (name[1] == '_' || is_upper(name[1])); /* reserved, as _Bool is */
 }
 
-/* libweft's functions are weft_<family>_…: a contract whose names begin like that could hide them. */
+/* libweft's functions are weft_<family>_…: a contract whose names begin like that could hide
+ * them. */
 bool cg_is_runtime_name(const char *stem) {
     static const char *const families[] = {
-        "arena", "array",  "buf",    "channel", "clock",  "ctx",    "deferred", "diag",   "diags",
-        "error", "file",   "format", "group",   "guard",  "json",   "log",      "mem",    "message",
-        "parse", "server", "status", "store",   "stream", "stub",   "type",     "utf8",   "yaml",
-        "registry"};
+        "arena", "array",  "buf",   "channel", "clock",  "ctx",    "deferred",
+        "diag",  "diags",  "error", "file",    "format", "group",  "guard",
+        "json",  "log",    "mem",   "message", "parse",  "server", "status",
+        "store", "stream", "stub",  "type",    "utf8",   "yaml",   "registry"};
     if (strncmp(stem, "weft", 4) != 0) return false;
     if (stem[4] == '\0') return true;
     if (stem[4] != '_') return false;

@@ -1,13 +1,13 @@
-/* Parameters of the plugin, and protobuf-c's options. Those are extensions (number 1019) that our build of
- * descriptor.proto does not know, so they arrive as unknown fields; an option set in several statements
- * arrives as several occurrences, which together are one message. */
+/* Parameters of the plugin, and protobuf-c's options. Those are extensions (number 1019) that
+ * our build of descriptor.proto does not know, so they arrive as unknown fields; an option set
+ * in several statements arrives as several occurrences, which together are one message. */
 #include <string.h>
 
 #include "tools/codegen/cg.h"
 
 #define PB_C_OPTION 1019
 
-/* ---- parameters ------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 static void unknown_parameter(cg_gen *gen, const char *name) {
     static const char *const known[] = {"messages", "prefix", "protoc_gen_c"};
@@ -30,12 +30,15 @@ static void read_param(cg_gen *gen, char *text) {
         if (!value || !cg_is_identifier(value))
             weft_diag_add(&gen->diags, NULL, 0, 0, NULL, "such as prefix=shop",
                           "--weft_opt=prefix needs a name that C allows");
-        else gen->params.prefix = cg_snake(gen->arena, value);
+        else
+            gen->params.prefix = cg_snake(gen->arena, value);
     } else if (strcmp(text, "protoc_gen_c") == 0) {
         if (!value || !*value)
-            weft_diag_add(&gen->diags, NULL, 0, 0, NULL, "such as protoc_gen_c=/usr/bin/protoc-gen-c",
+            weft_diag_add(&gen->diags, NULL, 0, 0, NULL,
+                          "such as protoc_gen_c=/usr/bin/protoc-gen-c",
                           "--weft_opt=protoc_gen_c needs a path");
-        else gen->params.protoc_gen_c = value;
+        else
+            gen->params.protoc_gen_c = value;
     } else {
         unknown_parameter(gen, text);
     }
@@ -52,7 +55,7 @@ void cg_read_params(cg_gen *gen, const char *text) {
     }
 }
 
-/* ---- a few fields of a small message ---------------------------------------------------------------- */
+/* ---- a few fields of a small message --------------------------------------------------------- */
 
 typedef struct wire {
     const uint8_t *at, *end;
@@ -91,7 +94,8 @@ static bool next_field(wire *w, wire_field *field) {
 /* The option's message: all its occurrences joined. Empty when there is none. */
 static wire joined(cg_gen *gen, const ProtobufCMessage *options) {
     size_t size = 0;
-    for (unsigned i = 0; options && i < options->n_unknown_fields; i++) size += options->unknown_fields[i].len;
+    for (unsigned i = 0; options && i < options->n_unknown_fields; i++)
+        size += options->unknown_fields[i].len;
     uint8_t *out = cg_alloc(gen->arena, size + 1, 1);
     wire all = {out, out};
     for (unsigned i = 0; options && i < options->n_unknown_fields; i++) {

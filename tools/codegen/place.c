@@ -19,7 +19,8 @@ void cg_index_locations(cg_gen *gen, cg_file *file) {
     const Google__Protobuf__SourceCodeInfo *info = file->d->source_code_info;
     for (size_t i = 0; info && i < info->n_location; i++) {
         pb_location *at = info->location[i];
-        if (at->n_path <= 64) cg_table_put(&file->locations, path_key(gen->arena, at->path, at->n_path), at);
+        if (at->n_path <= 64)
+            cg_table_put(&file->locations, path_key(gen->arena, at->path, at->n_path), at);
     }
 }
 
@@ -40,7 +41,8 @@ cg_place cg_place_of(const cg_file *file, const char *path) {
 
 /* Characters that reorder text, against which gcc warns and readers should not be fooled by. */
 static bool reorders(uint32_t c) {
-    return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f;
+    return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0x200e ||
+           c == 0x200f;
 }
 
 /* One line, without what would end the comment, begin another or join lines. */
@@ -75,8 +77,10 @@ static void add_text(weft_buf *out, const char *indent, const char *text, bool *
         while (end > 0 && strchr(" \t\r", text[end - 1])) end--;
         bool last = text[len] == '\0' || text[len + 1] == '\0';
         if (!(last && end == 0)) {
-            if (*open) weft_buf_printf(out, "\n%s *", indent);
-            else weft_buf_printf(out, "%s/*", indent);
+            if (*open)
+                weft_buf_printf(out, "\n%s *", indent);
+            else
+                weft_buf_printf(out, "%s/*", indent);
             *open = true;
             if (end && text[0] != ' ' && text[0] != '\t') weft_buf_addc(out, ' ');
             add_line(out, text, end);

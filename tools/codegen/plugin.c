@@ -11,7 +11,8 @@ void cg_add_output(cg_gen *gen, pb_response *response, const char *name, const c
     file->name = cg_strdup(gen->arena, name);
     file->content = cg_strdup(gen->arena, content);
     if ((response->n_file & (response->n_file - 1)) == 0) { /* full at each power of two */
-        pb_output **bigger = cg_alloc(gen->arena, response->n_file ? 2 * response->n_file : 1, sizeof(*bigger));
+        pb_output **bigger =
+            cg_alloc(gen->arena, response->n_file ? 2 * response->n_file : 1, sizeof(*bigger));
         if (response->n_file) memcpy(bigger, response->file, response->n_file * sizeof(*bigger));
         response->file = bigger;
     }
@@ -68,9 +69,9 @@ static char *all_errors(cg_gen *gen) {
 uint8_t *cg_plugin(weft_arena *arena, const uint8_t *data, size_t len, size_t *response_len,
                    const char **why) {
     const weft_guard_limits limits = {.max_bytes = SIZE_MAX};
-    const pb_request *request =
-        (const pb_request *)weft_unpack(&google__protobuf__compiler__code_generator_request__descriptor, data,
-                                        len, &limits, arena, NULL, why);
+    const pb_request *request = (const pb_request *)weft_unpack(
+        &google__protobuf__compiler__code_generator_request__descriptor, data, len, &limits, arena,
+        NULL, why);
     if (!request) return NULL;
     cg_gen *gen = cg_alloc(arena, 1, sizeof(*gen));
     gen->arena = gen->types.arena = gen->file_names.arena = arena;
