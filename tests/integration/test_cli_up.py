@@ -277,10 +277,10 @@ class Up(unittest.TestCase):
     # ---- output
 
     def test_partial_and_long_lines(self):
-        code, _, err = self.run_up(self.mesh(("a", "partial")), "--", "sleep", "0.2")
+        code, _, err = self.run_up(self.mesh(("a", "partial")), "--", "true")
         self.assertEqual(code, 0)
         self.assertIn("| half a line\n", err)
-        self.assertRegex(err, r"\| the end\n")
+        self.assertTrue("| the end\n" in err)
         pieces = [line.split("| ", 1)[1] for line in err.splitlines() if "xxxx" in line]
         self.assertEqual(sum(piece.count("x") for piece in pieces), 200000)
         self.assertTrue(all(len(piece) <= 64 * 1024 for piece in pieces))
@@ -311,7 +311,7 @@ class Up(unittest.TestCase):
     def test_wrong_files(self):
         service = "services:\n  - name: a\n    command: [x]\n"
         cases = [
-            ("", r"there is no service to run"),
+            ("", r"mesh\.yaml:1:1: the text holds no document"),
             ("services: []\n", r"there is no service to run"),
             ("services:\n  - nam: a\n", r"mesh\.yaml:2:\d+: services\[0\]\.nam: .*name"),
             ("services:\n  - name: a\n    command: x\n", r"mesh\.yaml:3:\d+: services\[0\]\.command"),

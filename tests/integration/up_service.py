@@ -25,6 +25,8 @@ def ready():
 
 def on_term(*_):
     log("warn", "leaving")
+    if MODE == "partial":
+        os.write(1, b"the end")
     if MODE == "slow-stop":
         time.sleep(0.5)  # this is what is tested
     os._exit(0)
@@ -40,6 +42,15 @@ if MODE == "never":
 if MODE == "quit":
     sys.exit(0)
 
+if MODE == "partial":
+    sys.stdout.write("half a ")
+    sys.stdout.flush()
+    sys.stdout.write("line\nlong: " + "x" * 200000 + "\n")
+    sys.stdout.flush()
+if MODE == "flood":
+    for number in range(20000):
+        sys.stdout.write("line %d of a flood\n" % number)
+    sys.stdout.flush()
 if ADDRESS.startswith("unix:"):
     server = socket.socket(socket.AF_UNIX)
     server.bind(ADDRESS[5:])
@@ -54,15 +65,6 @@ log("info", "listening", pid=os.getpid(), instance=os.environ["WEFT_INSTANCE"],
 if MODE == "family":  # one child in its group, one that left it
     subprocess.Popen(["sleep", "1000"])
     subprocess.Popen(["setsid", "sleep", "1001"])
-if MODE == "partial":
-    sys.stdout.write("half a ")
-    sys.stdout.flush()
-    sys.stdout.write("line\nlong: " + "x" * 200000 + "\nthe end")
-    sys.stdout.flush()
-if MODE == "flood":
-    for number in range(20000):
-        sys.stdout.write("line %d of a flood\n" % number)
-    sys.stdout.flush()
 ready()
 if MODE == "dies":  # after it was ready, the first two times
     state = os.path.join(os.environ["WEFT_STATE_DIR"], "starts")

@@ -1,0 +1,3 @@
+#include "tools/weft/cmd.h"
+
+int main(int argc, char **argv) { return cmd_main(argc, argv); }
