@@ -45,6 +45,7 @@ static void loop_drain(grpc_completion_queue *queue) {
             grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN) return;
         core_tag *tag = event.tag;
+        CORE_AFTER(tag);
         tag->functor_run(tag, event.success);
     }
 }
@@ -116,6 +117,7 @@ void core_unref(tp_call *call) {
 
 void core_batch(tp_call *call, const grpc_op *ops, size_t count, core_tag *tag) {
     core_ref(call);
+    CORE_BEFORE(tag);
     grpc_call_error error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
     if (error == GRPC_CALL_OK) return;
     /* Only a broken rule of the seam leads here. The tag must come back all the same. */

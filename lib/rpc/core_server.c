@@ -32,6 +32,7 @@ static void accepted(core_tag *tag, int ok);
 static void post(tp_call *call) {
     call->u.s.accept_tag.functor_run = accepted;
     grpc_completion_queue *queue = call->u.s.loop->queue;
+    CORE_BEFORE(&call->u.s.accept_tag);
     grpc_call_error error =
         grpc_server_request_call(call->u.s.owner->server, &call->call, &call->u.s.details,
                                  &call->headers, queue, queue, &call->u.s.accept_tag);
@@ -277,6 +278,7 @@ static void drained(core_tag *tag, int ok) {
 
 void core_server_drain(tp_server *server) {
     server->shutdown_tag.functor_run = drained;
+    CORE_BEFORE(&server->shutdown_tag);
     grpc_server_shutdown_and_notify(server->server, server->loops[0].queue, &server->shutdown_tag);
 }
 
@@ -304,6 +306,7 @@ void core_server_free(tp_server *server) {
         quiet_stop stop = {.tag = {.functor_run = quiet_done},
                            .lock = PTHREAD_MUTEX_INITIALIZER,
                            .cond = PTHREAD_COND_INITIALIZER};
+        CORE_BEFORE(&stop.tag);
         grpc_server_shutdown_and_notify(server->server, server->loops[0].queue, &stop.tag);
         (void)pthread_mutex_lock(&stop.lock);
         while (!stop.done) (void)pthread_cond_wait(&stop.cond, &stop.lock);
