@@ -34,6 +34,14 @@ static void waiter_init(store_waiter *waiter) {
     (void)pthread_condattr_destroy(&attr);
 }
 
+static void gate_append(store_gate *gate, store_waiter *waiter) {
+    if (gate->last)
+        gate->last->next = waiter;
+    else
+        gate->first = waiter;
+    gate->last = waiter;
+}
+
 static void gate_unlink(store_gate *gate, const store_waiter *waiter) {
     store_waiter *before = NULL;
     for (store_waiter *w = gate->first; w; before = w, w = w->next) {
@@ -56,11 +64,7 @@ static int gate_enter(weft_db *db, store_gate *gate, int64_t deadline) {
     }
     store_waiter self;
     waiter_init(&self);
-    if (gate->last)
-        gate->last->next = &self;
-    else
-        gate->first = &self;
-    gate->last = &self;
+    gate_append(gate, &self);
     while (!self.granted && !db->closed && weft_now(db->clock) < deadline)
         wait_on(db, &self.wake, deadline);
     if (!self.granted) gate_unlink(gate, &self);

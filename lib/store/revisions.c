@@ -114,7 +114,7 @@ int weft_revisions_put(weft_revisions *store, const weft_blob *blobs, size_t cou
                        char (*ids)[WEFT_BLOB_ID]) {
     int rc = check_store(store);
     if (!rc) rc = check_blobs(blobs, count);
-    char own[WEFT_REVISIONS_BATCH_OPS][WEFT_BLOB_ID];
+    char own[WEFT_REVISIONS_BATCH_OPS][WEFT_BLOB_ID] = {{0}};
     size_t done = 0;
     while (!rc && done < count) {
         const size_t n = batch(blobs + done, count - done);

@@ -6,8 +6,8 @@
  * pointer kept too long finds a statement without rows and not freed memory. */
 #include "internal.h"
 
-#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- the list */
@@ -81,9 +81,15 @@ static int fail_sql(weft_tx *tx, int code, const char *sql) {
 }
 
 /* The program is wrong, not its data. */
-#define misuse(tx, sql, format, ...)                                            \
-    store_tx_fail((tx), store_say(WEFT_EINTERNAL, "%s: " format ", in: %.160s", \
-                                  (tx)->conn->db->path __VA_OPT__(, ) __VA_ARGS__, (sql)))
+static int WEFT_PRINTF(3, 4) misuse(weft_tx *tx, const char *sql, const char *format, ...) {
+    char what[200];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return store_tx_fail(
+        tx, store_say(WEFT_EINTERNAL, "%s: %s, in: %.160s", tx->conn->db->path, what, sql));
+}
 
 /* ---- preparing */
 
