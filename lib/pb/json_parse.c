@@ -123,8 +123,9 @@ static unsigned hex4(const char *at) {
     return value;
 }
 
-/* Half a pair of \u escapes: yajl would make it a '?'. The token is well-formed otherwise. */
-static void check_surrogates(parser *p, size_t start, size_t end) {
+/* Half a pair of \u escapes, which yajl would make a '?', in the token from `start` to p->end. */
+static void check_surrogates(parser *p, size_t start) {
+    const size_t end = p->end;
     bool high = false, lone = false;
     for (size_t i = start; i < end;) {
         const bool escape = p->text[i] == '\\' && i + 1 < end;
@@ -143,13 +144,13 @@ static void check_surrogates(parser *p, size_t start, size_t end) {
 
 static int on_string(void *user, const unsigned char *text, size_t len) {
     parser *p = user;
-    check_surrogates(p, token(p), p->end);
+    check_surrogates(p, token(p));
     return pb_build_scalar(&p->b, PB_STRING, (const char *)text, len, p->line, p->column);
 }
 
 static int on_key(void *user, const unsigned char *text, size_t len) {
     parser *p = user;
-    check_surrogates(p, token(p), p->end);
+    check_surrogates(p, token(p));
     return pb_build_key(&p->b, (const char *)text, len, p->line, p->column);
 }
 
