@@ -42,6 +42,9 @@ if MODE == "never":
 if MODE == "quit":
     sys.exit(0)
 
+if MODE == "family":  # one child in its group, one that left it
+    subprocess.Popen(["sleep", "1000"])
+    subprocess.Popen(["setsid", "sleep", "1001"])
 if MODE == "partial":
     sys.stdout.write("half a ")
     sys.stdout.flush()
@@ -62,9 +65,6 @@ server.listen(16)
 signal.signal(signal.SIGTERM, signal.SIG_IGN if MODE == "ignore" else on_term)
 log("info", "listening", pid=os.getpid(), instance=os.environ["WEFT_INSTANCE"],
     upstreams=sorted(key for key in os.environ if key.startswith("WEFT_UPSTREAM_")), extra=os.environ.get("EXTRA", ""))
-if MODE == "family":  # one child in its group, one that left it
-    subprocess.Popen(["sleep", "1000"])
-    subprocess.Popen(["setsid", "sleep", "1001"])
 ready()
 if MODE == "dies":  # after it was ready, the first two times
     state = os.path.join(os.environ["WEFT_STATE_DIR"], "starts")

@@ -375,7 +375,8 @@ static void become_ready(up_instance *in) {
     in->was_ready = true;
     in->next_try = 0;
     in->reason[0] = '\0';
-    close_fd(&in->ready_fd);
+    /* ready_fd stays open: a service may write to it after we found out by asking, and must not be killed by
+     * SIGPIPE for it. */
     forget_probe(in);
 }
 
@@ -396,12 +397,12 @@ void up_instance_try(up_instance *in, int64_t now) {
 }
 
 bool up_instance_ready_event(up_instance *in) {
-    char byte[64];
-    ssize_t n = read(in->ready_fd, byte, sizeof byte);
+    char bytes[64];
+    ssize_t n = read(in->ready_fd, bytes, sizeof bytes);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    close_fd(&in->ready_fd);
-    if (n > 0 && in->state == UP_STARTING && in->service->check != UP_CHECK_STARTED)
-        up_instance_try(in, weft_now(NULL));
+    if (n <= 0) close_fd(&in->ready_fd); /* the service does not use it, or no more */
+    if (n <= 0 || in->state != UP_STARTING || in->service->check == UP_CHECK_STARTED) return false;
+    up_instance_try(in, weft_now(NULL));
     return in->state == UP_READY;
 }
 
