@@ -76,7 +76,17 @@ static int parse(int argc, char **argv, arguments *out) {
     return 0;
 }
 
+/* --help and --version need no database. */
+static bool only_asks(const arguments *args) {
+    static const char *const questions[] = {"--help", "-h", "--version", "-V"};
+    for (int i = 1; i < args->argc; i++)
+        for (size_t k = 0; k < sizeof questions / sizeof questions[0]; k++)
+            if (!strcmp(args->argv[i], questions[k])) return true;
+    return false;
+}
+
 static int run(const shop_info *info, const arguments *args) {
+    if (only_asks(args)) return weft_server_main(weft_server_new(), args->argc, args->argv);
     shop self = {.info = info, .clock = weft_clock_system(), .lease_ns = args->lease_ns};
     char *why = NULL;
     const int error = shop_open(&self, args->db, &why);
