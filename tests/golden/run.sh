@@ -171,6 +171,14 @@ check "descriptor set" words 0 "all.set" --out "$out" --descriptor-set "$tmp/all
 check "descriptor set is one" protoc --descriptor_set_in="$tmp/all.set" --descriptor_set_out=/dev/null shop.proto
 check "json of files" sh -c "'$weft' gen --out '$out' -o json shop.proto | /usr/bin/python3 -c 'import json,sys; d = json.load(sys.stdin); assert d[\"ok\"] and len(d[\"files\"]) == 4'"
 check "json of errors" sh -c "'$weft' gen --out '$out' -o json errors/syntax.proto | /usr/bin/python3 -c 'import json,sys; d = json.load(sys.stdin); e = d[\"errors\"][0]; assert not d[\"ok\"] and (e[\"line\"], e[\"column\"]) == (5, 3)'"
+mkdir "$tmp/odd"
+printf 'syntax = "proto3";\n// caf\xe9 \x01\nmessage Latin {}\n' >"$tmp/odd/latin.proto"
+printf 'syntax = "proto2";\nmessage N { optional string s = 1 [default = "a\\0b"]; }\n' >"$tmp/odd/nul.proto"
+check "a comment in Latin-1" words 0 "warning: a comment or a string in a contract is not UTF-8" --out "$out" -I "$tmp/odd" "$tmp/odd/latin.proto"
+check "its text is UTF-8" iconv -f UTF-8 -t UTF-8 "$out/latin.weft.h"
+check "a default C cannot hold" words 1 "odd/nul.proto: a string holds a NUL byte" --out "$out" -I "$tmp/odd" "$tmp/odd/nul.proto"
+check "paths in errors" words 1 "errors/clash_runtime.proto:2:1:" --out "$out" -I errors errors/clash_runtime.proto
+check "both paths of a clash" words 1 "at errors/clash_types.proto:3:1" --out "$out" -I errors errors/clash_types.proto
 check "no arguments" words 2 "name .proto files" --out "$out"
 check "no --out" words 2 "out: must be given" shop.proto
 check "unknown flag" words 2 "did you mean" --out "$out" --lst shop.proto

@@ -1,6 +1,7 @@
 /* Inside of protoc-gen-weft: the model made from a CodeGeneratorRequest, and what comes of it.
  *
  *   plugin.c    request → response, the order of everything
+ *   clean.c     comments that are no UTF-8
  *   options.c   plugin parameters, protobuf-c's options
  *   model.c     files, messages, enums, services; checks what a hostile request may break
  *   fields.c    fields and oneofs
@@ -241,6 +242,13 @@ const pb_location *cg_location(const cg_file *file, const char *path);
 cg_place cg_place_of(const cg_file *file, const char *path);
 /* Writes the comment of an element, safe inside a C comment; nothing when it has none. */
 void cg_emit_comment(weft_buf *out, const char *indent, const cg_file *file, const char *path);
+
+/* ---- clean.c --------------------------------------------------------------------------------- */
+
+/* Makes comments in a serialized request valid UTF-8 without NUL bytes, in place. */
+void cg_clean_comments(uint8_t *request, size_t len);
+/* "FILE: why" for the first file in it that cannot be decoded; NULL when it is none of them. */
+const char *cg_broken_file(weft_arena *arena, uint8_t *request, size_t len);
 
 /* ---- clash.c --------------------------------------------------------------------------------- */
 

@@ -69,6 +69,13 @@ bool cg_yields(const cg_gen *gen, const char *name) {
     return owner && owner->method;
 }
 
+/* Names among libweft's functions, as those of a message WeftCtx without a package. */
+static void check_runtime(cg_gen *gen, const cg_file *file, const char *path, const char *name) {
+    if (cg_is_runtime_name(name) && !cg_is_runtime_name(file->stem) && file->wanted)
+        cg_report(gen, file, path, "rename it, or set c_package or prefix= to another name",
+                  "names beginning with %s_ are those of Weft's own functions", name);
+}
+
 /* ---- services -------------------------------------------------------------------------------- */
 
 static void claim_members(cg_gen *gen, const cg_service *s) {
@@ -89,6 +96,7 @@ static void claim_members(cg_gen *gen, const cg_service *s) {
 }
 
 static void claim_service(cg_gen *gen, const cg_service *s) {
+    check_runtime(gen, s->file, s->path, s->stem);
     static const char *const ours[] = {"", "_add", "__info", "__thunks", "__replies", NULL};
     claim *owner =
         new_claim(gen, s->file, s->path, cg_printf(gen->arena, "service %s", s->full_name), true);
@@ -198,6 +206,7 @@ static void claim_pbc_message(cg_gen *gen, const cg_message *m) {
 
 static void claim_message(cg_gen *gen, const cg_message *m) {
     if (m->map_entry) return;
+    check_runtime(gen, m->file, m->path, m->name);
     static const char *const optional[] = {"has", "get", "set", "clear"};
     claim *owner =
         new_claim(gen, m->file, m->path, cg_printf(gen->arena, "message %s", m->full_name), false);
@@ -219,6 +228,7 @@ static void claim_enum(cg_gen *gen, const cg_enum *e, bool pbc) {
     claim *owner =
         new_claim(gen, e->file, e->path, cg_printf(gen->arena, "enum %s", e->full_name), false);
     if (!pbc) {
+        check_runtime(gen, e->file, e->path, e->name);
         put(gen, owner, cg_printf(gen->arena, "%s_name", e->name), true);
         return;
     }
@@ -240,9 +250,6 @@ static void claim_file(cg_gen *gen, const cg_file *file) {
     for (size_t i = 0; i < file->service_count; i++) {
         const cg_service *s = &file->services[i];
         claim_pbc_service(gen, s);
-        if (cg_is_runtime_name(s->stem) && !cg_is_runtime_name(file->stem) && file->wanted)
-            cg_report(gen, file, s->path, "rename it, or set c_package or prefix= to another name",
-                      "names beginning with %s_ are those of Weft's own functions", s->stem);
     }
     for (size_t i = 0; i < file->message_count; i++) claim_pbc_message(gen, &file->messages[i]);
     for (size_t i = 0; i < file->enum_count; i++) claim_enum(gen, &file->enums[i], true);

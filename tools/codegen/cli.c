@@ -190,8 +190,15 @@ static int run(cli *c, int argc, char **argv) {
     int rc = weft_flags_load(&flags, c->arena, argc, (const char *const *)argv, &c->errors);
     if (rc == WEFT_ENOMEM) cg_out_of_memory();
     if (flags.help) return help(&flags);
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, &c->signals);
     rc = rc ? 2 : work(c, &flags);
     cli_remove_temp(c);
+    sigprocmask(SIG_SETMASK, &c->signals, NULL); /* a signal that came meanwhile ends us here */
     if (c->format == JSON)
         print_json(c, rc);
     else

@@ -7,6 +7,7 @@
 #ifndef CODEGEN_CLI_H
 #define CODEGEN_CLI_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,7 +33,8 @@ typedef struct cli {
     const char *out, *prefix, *protoc, *plugin, *protoc_gen_c, *descriptor_set;
     weft_flag_list imports;
     bool messages, list, check;
-    int format; /* 0 text, 1 json */
+    int format;       /* 0 text, 1 json */
+    sigset_t signals; /* the mask of before; ^C waits until the temporary folder is gone */
 
     cli_names roots;    /* import folders, in order */
     cli_names inputs;   /* "root/shop/v1/user.proto" */

@@ -257,9 +257,27 @@ static void library_word(words *w, const char *text) {
                       "no syntax is named: proto2 is assumed");
         return;
     }
+    if (strstr(text, "contains invalid UTF-8 data when serializing")) {
+        weft_diag_add(&w->c->warnings, NULL, 0, 0, NULL, "save the file as UTF-8",
+                      "a comment or a string in a contract is not UTF-8");
+        return;
+    }
     const char *close = strstr(text, "] ");
     weft_diag_add(strstr(text, " WARNING ") ? &w->c->warnings : &w->c->errors, NULL, 0, 0, NULL,
                   NULL, "%s", close ? close + 2 : text);
+}
+
+/* Our own words name the other place of a clash as " at NAME:LINE": that becomes a path, too. */
+static const char *with_paths(cli *c, const char *text) {
+    const char *at = strstr(text, " at ");
+    for (; at; at = strstr(at + 1, " at ")) {
+        const char *name = at + 4;
+        size_t len = strcspn(name, ": ");
+        if (name[len] != ':' || len < 6 || strncmp(name + len - 6, ".proto", 6) != 0) continue;
+        return cg_printf(c->arena, "%.*s%s%s", (int)(name - text), text,
+                         path_of(c, cg_strndup(c->arena, name, len)), name + len);
+    }
+    return text;
 }
 
 static void read_line(words *w, const char *text) {
@@ -270,6 +288,7 @@ static void read_line(words *w, const char *text) {
     }
     bool ours = starts(text, "--weft_out: ");
     if (ours) text += strlen("--weft_out: ");
+    if (strstr(text, " needs the C name ")) text = with_paths(c, text);
     line l = split(c, text);
     if (l.file && strcmp(l.text, "File not found.") == 0) return; /* said at the import, below */
     if (starts(l.text, "Import \"") && ends(l.text, "was not found or had errors.")) {

@@ -63,15 +63,20 @@ static void add_installed_root(cli *c, cli_names *args) {
     if (access(protos, R_OK) == 0) cli_add(c, args, cg_printf(c->arena, "-I%s", protos));
 }
 
-static int start(const char *const *args, int err, pid_t *pid) {
+static int start(const cli *c, const char *const *args, int err, pid_t *pid) {
     posix_spawn_file_actions_t actions;
     int error = posix_spawn_file_actions_init(&actions);
     if (error) return error;
     error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!error) error = posix_spawn_file_actions_adddup2(&actions, err, STDOUT_FILENO);
     if (!error) error = posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+    posix_spawnattr_t how;
+    posix_spawnattr_init(&how);
+    posix_spawnattr_setsigmask(&how, &c->signals);
+    posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK);
     if (!error)
-        error = posix_spawn(pid, args[0], &actions, NULL, (char **)(uintptr_t)args, environ);
+        error = posix_spawn(pid, args[0], &actions, &how, (char **)(uintptr_t)args, environ);
+    posix_spawnattr_destroy(&how);
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }
@@ -93,7 +98,7 @@ static int run(cli *c, const char *const *args, weft_buf *out) {
     pid_t pid;
     int error = pipe2(ends, O_CLOEXEC) < 0 ? errno : 0;
     if (!error) {
-        error = start(args, ends[1], &pid);
+        error = start(c, args, ends[1], &pid);
         close(ends[1]);
         if (error) close(ends[0]);
     }

@@ -131,6 +131,15 @@ void cg_emit_message(cg_gen *gen, const cg_message *m, weft_buf *out) {
     const char *macro = cg_upper(a, m->name), *make = cg_printf(a, "%s_new", m->name);
     weft_buf_printf(out, "\n/* ---- %s ---- */\n", m->full_name);
     cg_emit_comment(out, "", m->file, m->path);
+    bool defaults = false;
+    for (size_t i = 0; i < m->field_count; i++)
+        defaults = defaults || m->fields[i].d->default_value;
+    if (defaults)
+        weft_buf_printf(
+            out,
+            "/* Some fields have defaults: %s_new sets them; a macro cannot, since naming\n"
+            " * such a field would then initialise it twice. */\n",
+            m->name);
     if (!cg_yields(gen, macro))
         weft_buf_printf(
             out,

@@ -55,10 +55,11 @@ static void build_field(cg_gen *gen, cg_message *m, size_t index) {
     f->owner = m;
     f->path = path;
     f->pb_name = d->name;
-    /* What protoc-gen-c would pass on as it is and C would not take. Its keywords are in lower
-     * case. */
+    /* What protoc-gen-c would pass on as it is and C would not take: words it does not know, and the
+     * member it puts first itself. */
     char *lower = cg_pbc_field(gen->arena, d->name);
-    if (gen->params.messages && cg_is_keyword(lower) && !cg_is_pbc_keyword(lower))
+    if (gen->params.messages &&
+        ((cg_is_keyword(lower) && !cg_is_pbc_keyword(lower)) || strcmp(lower, m->base) == 0))
         f->pb_name = cg_printf(gen->arena, "%s_", d->name);
     f->c_name = cg_pbc_field(gen->arena, f->pb_name);
     f->repeated = d->label == LABEL(REPEATED);

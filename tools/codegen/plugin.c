@@ -66,13 +66,24 @@ static char *all_errors(cg_gen *gen) {
     return copy;
 }
 
+static const pb_request *decode(weft_arena *arena, const uint8_t *data, size_t len,
+                                const char **broken, const char **why) {
+    const weft_guard_limits limits = {.max_bytes = SIZE_MAX};
+    uint8_t *copy = weft_arena_memdup(arena, data, len);
+    if (!copy) cg_out_of_memory();
+    cg_clean_comments(copy, len);
+    ProtobufCMessage *request =
+        weft_unpack(&google__protobuf__compiler__code_generator_request__descriptor, copy, len,
+                    &limits, arena, NULL, why);
+    if (!request) *broken = cg_broken_file(arena, copy, len);
+    return (const pb_request *)request;
+}
+
 uint8_t *cg_plugin(weft_arena *arena, const uint8_t *data, size_t len, size_t *response_len,
                    const char **why) {
-    const weft_guard_limits limits = {.max_bytes = SIZE_MAX};
-    const pb_request *request = (const pb_request *)weft_unpack(
-        &google__protobuf__compiler__code_generator_request__descriptor, data, len, &limits, arena,
-        NULL, why);
-    if (!request) return NULL;
+    const char *broken = NULL;
+    const pb_request *request = decode(arena, data, len, &broken, why);
+    if (!request && !broken) return NULL;
     cg_gen *gen = cg_alloc(arena, 1, sizeof(*gen));
     gen->arena = gen->types.arena = gen->file_names.arena = arena;
     weft_diags_init(&gen->diags, arena, 0);
@@ -80,7 +91,10 @@ uint8_t *cg_plugin(weft_arena *arena, const uint8_t *data, size_t len, size_t *r
     response.has_supported_features = 1;
     response.supported_features =
         GOOGLE__PROTOBUF__COMPILER__CODE_GENERATOR_RESPONSE__FEATURE__FEATURE_PROTO3_OPTIONAL;
-    generate(gen, request, &response);
+    if (request)
+        generate(gen, request, &response);
+    else
+        weft_diag_add(&gen->diags, NULL, 0, 0, NULL, NULL, "%s", broken);
     if (gen->diags.count) {
         response.error = all_errors(gen);
         response.n_file = 0;

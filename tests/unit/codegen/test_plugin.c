@@ -213,6 +213,29 @@ static void imports(void **state) {
     EXPECT(f, "a/b.proto: the file is in the request twice");
 }
 
+static void members_that_clash(void **state) {
+    fixture *f = *state;
+    pb_message *m = message(f, "M", 3);
+    m->field[0]->name = cg_strdup(f->arena, "base");
+    m->field[1]->name = cg_strdup(f->arena, "x");
+    m->field[2]->name = cg_strdup(f->arena, "X");
+    EXPECT(f, "field M.base needs the member base of M, which is the message itself",
+           "field M.X needs the C name M.x, which field M.x at a/b.proto has");
+}
+
+static void runtime_names(void **state) {
+    fixture *f = *state;
+    message(f, "WeftCtx", 0);
+    EXPECT(f, "names beginning with weft_ctx_ are those of Weft's own functions");
+}
+
+static void broken_inside(void **state) {
+    fixture *f = *state;
+    pb_message *m = message(f, "M", 1);
+    m->field[0]->default_value = cg_strdup(f->arena, "\xff");
+    EXPECT(f, "a/b.proto: a string is not valid UTF-8 (look at its default values and names)");
+}
+
 static void same_type_twice(void **state) {
     fixture *f = *state;
     message(f, "M", 0);
@@ -265,6 +288,9 @@ int main(void) {
         TEST(types_out_of_range),
         TEST(imports),
         TEST(same_type_twice),
+        TEST(members_that_clash),
+        TEST(runtime_names),
+        TEST(broken_inside),
         TEST(map_entries),
         TEST(comments_stay_comments),
     };
