@@ -117,14 +117,15 @@ void core_unref(tp_call *call) {
 
 void core_batch(tp_call *call, const grpc_op *ops, size_t count, core_tag *tag) {
     core_ref(call);
+    grpc_call *lower = call->call; /* `call` may be gone once the batch has begun */
     CORE_BEFORE(tag);
-    grpc_call_error error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
+    grpc_call_error error = grpc_call_start_batch(lower, ops, count, tag, NULL);
     if (error == GRPC_CALL_OK) return;
     /* Only a broken rule of the seam leads here. The tag must come back all the same. */
     weft_log(WEFT_LOG_ERROR, "C-core refused a batch; the call is cancelled",
              WEFT_S("error", grpc_call_error_to_string(error)));
-    (void)grpc_call_cancel(call->call, NULL);
-    (void)grpc_call_start_batch(call->call, NULL, 0, tag, NULL);
+    (void)grpc_call_cancel(lower, NULL);
+    (void)grpc_call_start_batch(lower, NULL, 0, tag, NULL);
 }
 
 void core_call_cancel(tp_call *call) { (void)grpc_call_cancel(call->call, NULL); }

@@ -32,10 +32,11 @@ static void accepted(core_tag *tag, int ok);
 static void post(tp_call *call) {
     call->u.s.accept_tag.functor_run = accepted;
     grpc_completion_queue *queue = call->u.s.loop->queue;
+    grpc_server *lower = call->u.s.owner->server;
     CORE_BEFORE(&call->u.s.accept_tag);
     grpc_call_error error =
-        grpc_server_request_call(call->u.s.owner->server, &call->call, &call->u.s.details,
-                                 &call->headers, queue, queue, &call->u.s.accept_tag);
+        grpc_server_request_call(lower, &call->call, &call->u.s.details, &call->headers, queue,
+                                 queue, &call->u.s.accept_tag);
     if (error == GRPC_CALL_OK) return;
     weft_log(WEFT_LOG_ERROR, "C-core refused to wait for calls",
              WEFT_S("error", grpc_call_error_to_string(error)));

@@ -207,7 +207,7 @@ static void metadata_both_ways(void **state) {
 static void much_metadata(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
-    char key[16];
+    char key[24];
     for (int i = 0; i < 60; i++) {
         (void)snprintf(key, sizeof key, "x-key-%d", i);
         assert_int_equal(weft_ctx_add_metadata(ctx, key, "v", 1), 0);
