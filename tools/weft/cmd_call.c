@@ -169,22 +169,32 @@ static int no_method(struct job *job, const weft_type_service *service) {
 
 /* ---- showing ---------------------------------------------------------------------------------------- */
 
+/* Health and reflection, which every server has. */
+static bool built_in(const char *service) { return strncmp(service, "grpc.", 5) == 0; }
+
+static int list_one(struct job *job, const char *name, weft_buf *out) {
+    const weft_type_service *service;
+    int code = load_service(job, name, &service);
+    if (code != EXIT_OK) return code;
+    if (opt.format == 1) {
+        if (out->len > 1) weft_buf_addc(out, ',');
+        describe_service_json(service, out);
+    } else {
+        describe_service_line(service, out);
+    }
+    return EXIT_OK;
+}
+
+/* What is the server's own comes first. */
 static int list_all(struct job *job) {
     weft_buf out;
     weft_buf_init(&out, 0);
     int code = EXIT_OK;
     if (opt.format == 1) weft_buf_addc(&out, '[');
-    for (size_t i = 0; i < job->all.service_count && code == EXIT_OK; i++) {
-        const weft_type_service *service;
-        code = load_service(job, job->all.services[i], &service);
-        if (code != EXIT_OK) break;
-        if (opt.format == 1) {
-            if (i) weft_buf_addc(&out, ',');
-            describe_service_json(service, &out);
-        } else {
-            describe_service_line(service, &out);
-        }
-    }
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < job->all.service_count && code == EXIT_OK; i++)
+            if (built_in(job->all.services[i]) == (pass == 1))
+                code = list_one(job, job->all.services[i], &out);
     if (opt.format == 1) weft_buf_adds(&out, "]\n");
     if (code == EXIT_OK) fputs(weft_buf_str(&out), stdout);
     if (code == EXIT_OK && job->all.service_count == 0) fputs("no services\n", stderr);
