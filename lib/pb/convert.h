@@ -10,8 +10,8 @@ const char *pb_kind_name(const pb_context *context, const pb_node *node);
 /* Reports that something else was expected. Always false. */
 bool pb_expected(pb_context *context, const pb_node *node, const pb_path *path, const char *what);
 
-/* The value of one field, or one element of it, into `slot`, which has room for its C type. False when there is
- * none: a problem was reported, or an unknown enum name is to be ignored. */
+/* The value of one field, or one element of it, into `slot`, which has room for its C type. False
+ * when there is none: a problem was reported, or an unknown enum name is to be ignored. */
 bool pb_convert_value(pb_context *context, const weft_type_field *field, const pb_node *node,
                       const pb_path *path, void *slot);
 

@@ -1,5 +1,5 @@
-/* The well-known messages that have a JSON form of their own. Their shape was checked when they were
- * registered. */
+/* The well-known messages that have a JSON form of their own. Their shape was checked when they
+ * were registered. */
 #include "access.h"
 #include "convert.h"
 #include "scalar.h"

@@ -1,10 +1,10 @@
-/* Descriptors and struct layouts for types that no compiler saw: what protobuf-c's generator would have
- * written, made at run time.
+/* Descriptors and struct layouts for types that no compiler saw: what protobuf-c's generator would
+ * have written, made at run time.
  *
- * Two things differ, both because protobuf-c's fallback initialiser (message_init is NULL, since such a
- * function is not told its type) copies every default into the struct, oneofs included, where a string's
- * default would then pass for a message of another member: members of oneofs have no default here, and
- * weft_message_new must be used instead of protobuf_c_message_init. */
+ * Two things differ, both because protobuf-c's fallback initialiser (message_init is NULL, since
+ * such a function is not told its type) copies every default into the struct, oneofs included,
+ * where a string's default would then pass for a message of another member: members of oneofs have
+ * no default here, and weft_message_new must be used instead of protobuf_c_message_init. */
 #include "registry.h"
 #include "guard.h"
 
@@ -18,7 +18,8 @@ static const char *last_part(const char *name) {
     return dot ? dot + 1 : name;
 }
 
-/* Runs of consecutive numbers, as int_range_lookup in protobuf-c wants them, with one more at the end. */
+/* Runs of consecutive numbers, as int_range_lookup in protobuf-c wants them, with one more at the
+ * end. */
 static ProtobufCIntRange *make_ranges(pb_batch *batch, const int *numbers, size_t count,
                                       unsigned *made) {
     size_t runs = 0;

@@ -16,8 +16,8 @@ typedef struct pb_encoder {
 /* Reports what JSON cannot say. */
 #define PB_CANNOT(e, path, ...) pb_report(&(e)->context, path, 0, 0, NULL, __VA_ARGS__)
 
-/* A container: open, before each element, close. `first` is true until the first element. False when it is
- * nested too deep. */
+/* A container: open, before each element, close. `first` is true until the first element. False
+ * when it is nested too deep. */
 bool pb_encode_open(pb_encoder *e, char bracket, const pb_path *path);
 void pb_encode_next(pb_encoder *e, bool *first);
 void pb_encode_close(pb_encoder *e, char bracket, bool first);

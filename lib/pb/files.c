@@ -1,4 +1,5 @@
-/* Files of a batch: what they say of themselves, that all imports are there, and that none is circular. */
+/* Files of a batch: what they say of themselves, that all imports are there, and that none is
+ * circular. */
 #include "registry.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* The walk over wire bytes that everything received passes before protobuf-c sees it.
  *
- * protobuf-c 1.4 recurses without bound, checks neither UTF-8 nor NUL, and stops at the first thing it
- * dislikes after it has allocated for all before it. The walk keeps its own stack, allocates nothing and
- * touches each byte at most twice. */
+ * protobuf-c 1.4 recurses without bound, checks neither UTF-8 nor NUL, and stops at the first thing
+ * it dislikes after it has allocated for all before it. The walk keeps its own stack, allocates
+ * nothing and touches each byte at most twice. */
 #include "guard.h"
 
 #include <limits.h>

@@ -4,8 +4,8 @@
 
 #include "weft/pb.h"
 
-/* Hard bound of limits->max_depth: protobuf-c recurses when it unpacks, packs and frees (about 900 bytes
- * of stack a level), and the guard keeps a frame a level on its own stack. */
+/* Hard bound of limits->max_depth: protobuf-c recurses when it unpacks, packs and frees (about 900
+ * bytes of stack a level), and the guard keeps a frame a level on its own stack. */
 #define PB_DEPTH_MAX 256u
 
 #define PB_DEFAULT_BYTES ((size_t)4 << 20)

@@ -1,8 +1,9 @@
 /* JSON text to nodes, through yajl.
  *
- * yajl finds the tokens; what it is lax about is checked here against the text itself: it replaces lone
- * surrogates by '?', says nothing about depth, and does not check its own allocations, so that a failing one
- * would be a NULL written to: those leave by longjmp, past yajl, which holds nothing but memory. */
+ * yajl finds the tokens; what it is lax about is checked here against the text itself: it replaces
+ * lone surrogates by '?', says nothing about depth, and does not check its own allocations, so that
+ * a failing one would be a NULL written to: those leave by longjmp, past yajl, which holds nothing
+ * but memory. */
 #include "node.h"
 
 #include <setjmp.h>

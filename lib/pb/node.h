@@ -1,5 +1,5 @@
-/* What a JSON or YAML text says, before anyone asks what type it is. Both parsers build this tree, one
- * converter reads it. Private to lib/pb. */
+/* What a JSON or YAML text says, before anyone asks what type it is. Both parsers build this tree,
+ * one converter reads it. Private to lib/pb. */
 #ifndef PB_NODE_H
 #define PB_NODE_H
 
@@ -18,8 +18,9 @@ typedef enum pb_node_kind {
     PB_OBJECT,
 } pb_node_kind;
 
-/* Lines and columns are 1-based; columns count characters. Texts end in '\0', hold no other and are valid
- * UTF-8. A number's text is one by the grammar of JSON, or "NaN", "Infinity", "-Infinity" from YAML. */
+/* Lines and columns are 1-based; columns count characters. Texts end in '\0', hold no other and are
+ * valid UTF-8. A number's text is one by the grammar of JSON, or "NaN", "Infinity", "-Infinity"
+ * from YAML. */
 typedef struct pb_node {
     uint8_t kind;
     bool truth;     /* of PB_BOOL */
@@ -49,8 +50,8 @@ typedef struct pb_context {
     int fatal; /* WEFT_ENOMEM or WEFT_ELIMIT: nothing more is worth doing */
 } pb_context;
 
-/* Fills in everything but the arenas from `options` (may be NULL) and refuses a text that is too large or
- * not UTF-8. */
+/* Fills in everything but the arenas from `options` (may be NULL) and refuses a text that is too
+ * large or not UTF-8. */
 int pb_context_open(pb_context *context, const weft_json_options *options, const char *text,
                     size_t len, weft_diags *diags);
 /* The outcome: 0, WEFT_EPARSE, or what was fatal. */
@@ -85,8 +86,8 @@ typedef struct pb_builder {
     int key_line, key_column;
 } pb_builder;
 
-/* Each returns false when parsing must stop (context->fatal is set). A string's bytes are checked for NUL
- * and copied; a key's too. */
+/* Each returns false when parsing must stop (context->fatal is set). A string's bytes are checked
+ * for NUL and copied; a key's too. */
 bool pb_build_scalar(pb_builder *b, pb_node_kind kind, const char *text, size_t len, int line,
                      int column);
 bool pb_build_key(pb_builder *b, const char *text, size_t len, int line, int column);

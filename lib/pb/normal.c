@@ -1,13 +1,13 @@
 /* Wire bytes that are right by the specification but that protobuf-c decodes wrongly or not at all.
  *
- * - A singular message given more than once means the merge of all its pieces. protobuf-c merges in a way
- *   that loses scalars, fails when a oneof is unset in both, replaces where members of oneofs should merge, and
- *   copies every repeated field once a piece: quadratic. Concatenating the pieces' bytes is the merge, by
- *   definition, so that is what happens here.
+ * - A singular message given more than once means the merge of all its pieces. protobuf-c merges in
+ *   a way that loses scalars, fails when a oneof is unset in both, replaces where members of oneofs
+ *   should merge, and copies every repeated field once a piece: quadratic. Concatenating the
+ *   pieces' bytes is the merge, by definition, so that is what happens here.
  * - Groups inside unknown fields: protobuf-c refuses the whole message. They are dropped.
  *
- * Only messages in which the guard saw one of the two come here. The bytes have passed the guard: nothing
- * is checked again. Recursion is bounded by the guard's depth. */
+ * Only messages in which the guard saw one of the two come here. The bytes have passed the guard:
+ * nothing is checked again. Recursion is bounded by the guard's depth. */
 #include "guard.h"
 
 #include <string.h>
@@ -23,7 +23,8 @@ typedef struct piece {
     uint32_t next; /* the next of the same field */
 } piece;
 
-/* The state of one message. `heads[2 * i]` and `heads[2 * i + 1]` are the first and last piece of field i. */
+/* The state of one message. `heads[2 * i]` and `heads[2 * i + 1]` are the first and last piece of
+ * field i. */
 typedef struct level {
     const ProtobufCMessageDescriptor *type;
     uint32_t *heads; /* NULL until the first piece */

@@ -342,7 +342,8 @@ static uint8_t *canonical(const uint8_t *bytes, size_t len, weft_arena *arena, s
     return weft_pack(arena, &file->base, size);
 }
 
-/* Whether the registry has the file already: then it need not be added. Reports one with other content. */
+/* Whether the registry has the file already: then it need not be added. Reports one with other
+ * content. */
 static bool already_there(pb_batch *batch, const char *name, const uint8_t *bytes, size_t len) {
     const pb_file *old = weft_map_get(&batch->registry->files, name);
     if (!old) return false;

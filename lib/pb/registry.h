@@ -1,5 +1,5 @@
-/* The registry from the inside: files, symbols, and the batch in which new files are checked before any
- * of them is visible. Private to lib/pb. */
+/* The registry from the inside: files, symbols, and the batch in which new files are checked before
+ * any of them is visible. Private to lib/pb. */
 #ifndef PB_REGISTRY_H
 #define PB_REGISTRY_H
 
@@ -127,8 +127,8 @@ struct weft_registry {
     size_t arena_count, arena_cap;
 };
 
-/* Files on their way in. Everything that stays is in `arena`, which the registry takes over when all is
- * well; the parsed descriptors are in `scratch`. */
+/* Files on their way in. Everything that stays is in `arena`, which the registry takes over when
+ * all is well; the parsed descriptors are in `scratch`. */
 typedef struct pb_batch {
     weft_registry *registry;
     weft_arena *arena, *scratch;
@@ -166,9 +166,10 @@ char *pb_keep_name(pb_batch *batch, const char *scope, const char *name);
 /* Appends to a growing array of pointers in scratch. */
 bool pb_push(pb_batch *batch, void ***array, size_t *count, size_t *cap, void *item);
 
-/* The walks behind weft_registry_add_…; in the order in which they run. files.c: names, imports, order; then declare.c: every name gets its object; link.c: fields and
- * methods find their types; dynamic.c: C layouts for types that are not compiled in. Each reports all it
- * finds; none runs after one that found something. */
+/* The walks behind weft_registry_add_…; in the order in which they run. files.c: names, imports,
+ * order; then declare.c: every name gets its object; link.c: fields and methods find their types;
+ * dynamic.c: C layouts for types that are not compiled in. Each reports all it finds; none runs
+ * after one that found something. */
 void pb_files_order(pb_batch *batch);
 void pb_declare(pb_batch *batch);
 void pb_link(pb_batch *batch);

@@ -11,8 +11,8 @@
 /* A number by the grammar of JSON: no '+', no leading zeros, digits around the point. */
 bool pb_is_number(const char *text);
 
-/* A whole number written in any way ("1e2", "10.0"): 0, WEFT_EPARSE (no number), WEFT_EINVAL (a number that is
- * not whole), WEFT_ELIMIT (beyond 64 bits). */
+/* A whole number written in any way ("1e2", "10.0"): 0, WEFT_EPARSE (no number), WEFT_EINVAL (a
+ * number that is not whole), WEFT_ELIMIT (beyond 64 bits). */
 int pb_parse_int64(const char *text, int64_t *value);
 int pb_parse_uint64(const char *text, uint64_t *value);
 

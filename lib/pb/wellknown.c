@@ -1,5 +1,5 @@
-/* Which messages have a JSON form of their own, and that they look as protobuf declares them: a hostile
- * descriptor set may say otherwise. */
+/* Which messages have a JSON form of their own, and that they look as protobuf declares them: a
+ * hostile descriptor set may say otherwise. */
 #include "registry.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The full registry. Alone in its file: whoever links this needs the descriptors of the well-known types,
- * which protoc-gen-weft makes; protoc-gen-weft itself is linked without them. */
+/* The full registry. Alone in its file: whoever links this needs the descriptors of the well-known
+ * types, which protoc-gen-weft makes; protoc-gen-weft itself is linked without them. */
 #include "registry.h"
 
 extern const weft_file weft_file_google_protobuf_any_proto, weft_file_google_protobuf_api_proto,

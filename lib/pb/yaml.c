@@ -1,7 +1,7 @@
 /* YAML text to messages, through libyaml's events and the nodes that JSON uses.
  *
- * Of YAML only what has a counterpart in JSON is taken. Anchors, aliases and merge keys are refused: they make
- * small texts large, and what a reader sees is not what is meant. */
+ * Of YAML only what has a counterpart in JSON is taken. Anchors, aliases and merge keys are
+ * refused: they make small texts large, and what a reader sees is not what is meant. */
 #include <yaml.h>
 
 #include <string.h>
@@ -40,7 +40,8 @@ static void report_anchor(reader *r, const yaml_event_t *event, const yaml_char_
 
 #define CORE "tag:yaml.org,2002:"
 
-/* Whether an explicit tag is one of the core schema's, given after "tag:yaml.org,2002:" in `known`. */
+/* Whether an explicit tag is one of the core schema's, given after "tag:yaml.org,2002:" in `known`.
+ */
 static const char *core_tag(reader *r, const yaml_event_t *event, const yaml_char_t *tag,
                             const char *const *known) {
     const char *text = (const char *)tag;
@@ -134,7 +135,8 @@ static bool close_node(reader *r) {
     return good;
 }
 
-/* Inside a key that is no scalar. Its value is read as that of an empty key, which the report explains. */
+/* Inside a key that is no scalar. Its value is read as that of an empty key, which the report
+ * explains. */
 static bool skip_event(reader *r, const yaml_event_t *event) {
     if (event->type == YAML_MAPPING_START_EVENT || event->type == YAML_SEQUENCE_START_EVENT)
         r->skip++;

@@ -40,7 +40,8 @@ static bool other_base(const char *text, size_t len, char *number) {
     return true;
 }
 
-/* [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?, rewritten as JSON wants it. */
+/* [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?, rewritten as JSON wants it.
+ */
 static bool decimal(const char *text, size_t len, char *number) {
     size_t at = 0, n = 0;
     if (at < len && (text[at] == '-' || text[at] == '+')) {

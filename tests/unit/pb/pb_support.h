@@ -6,8 +6,8 @@
 
 extern const weft_file weft_file_test_pb_all2_proto, weft_file_test_pb_all3_proto;
 
-/* A registry in which the types of tests are compiled in, and one in which every type, well-known ones
- * too, is made at run time. NULL on failure. */
+/* A registry in which the types of tests are compiled in, and one in which every type, well-known
+ * ones too, is made at run time. NULL on failure. */
 weft_registry *support_compiled(void);
 weft_registry *support_dynamic(void);
 

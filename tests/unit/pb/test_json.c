@@ -1,5 +1,6 @@
-/* The JSON mapping of protobuf, case by case: what is read, what is written for it, and what is refused with
- * which words. Every case runs with compiled-in types and with types made at run time. */
+/* The JSON mapping of protobuf, case by case: what is read, what is written for it, and what is
+ * refused with which words. Every case runs with compiled-in types and with types made at run time.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
