@@ -9,9 +9,9 @@
 
 /* ---- busy */
 
-/* sqlite's locks have no event to wait for across processes, so a waiter tries again after a random time
- * (full jitter) under a ceiling that doubles from 0.2 ms to 25 ms. Writers of one process do not come
- * here: they queue at the writer's gate. */
+/* sqlite's locks have no event to wait for across processes, so a waiter tries again after a random
+ * time (full jitter) under a ceiling that doubles from 0.2 ms to 25 ms. Writers of one process do
+ * not come here: they queue at the writer's gate. */
 bool store_backoff(store_conn *conn, int count, int64_t deadline) {
     const int64_t left = deadline - weft_now(conn->db->clock);
     if (left <= 0) return false;
@@ -146,10 +146,10 @@ static int configure(store_conn *conn) {
     };
     static const char *const pragmas[] = {
         "PRAGMA cell_size_check=ON", /* damage is found when a page is read, not when it is used */
-        /* FULL syncs the WAL at each commit. NORMAL would be quicker, but a power cut could then take
-         * back a commit that was answered: a charged payment without a record. */
+        /* FULL syncs the WAL at each commit. NORMAL would be quicker, but a power cut could then
+         * take back a commit that was answered: a charged payment without a record. */
         "PRAGMA synchronous=FULL", "PRAGMA cache_size=-2048", /* 2 MiB a connection */
-        "PRAGMA journal_size_limit=67108864", /* a WAL that grew under a long reader shrinks again */
+        "PRAGMA journal_size_limit=67108864", /* a WAL that a long reader grew shrinks again */
     };
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         int rc = set_flag(conn, flags[i].flag, flags[i].on);
@@ -165,8 +165,8 @@ static int configure(store_conn *conn) {
     return 0;
 }
 
-/* Switching to WAL takes an exclusive lock, for which sqlite does not always call the busy handler: two
- * processes that open a new file at once meet here. */
+/* Switching to WAL takes an exclusive lock, for which sqlite does not always call the busy handler:
+ * two processes that open a new file at once meet here. */
 static int use_wal(store_conn *conn, int64_t deadline) {
     char mode[16] = "";
     for (int count = 0;; count++) {
@@ -230,7 +230,7 @@ int store_conn_open(weft_db *db, bool first, int64_t deadline, store_conn **out)
     conn->dead.conn = conn;
     conn->tx.conn = conn;
     weft_rng_seed(&conn->jitter, weft_rng_system_seed());
-    /* NOMUTEX: a connection is used by one thread at a time, handed over under the lock of weft_db. */
+    /* NOMUTEX: a connection has one thread at a time, handed over under the lock of weft_db. */
     const int flags = (db->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
                       SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE;
     int code = sqlite3_open_v2(db->file, &conn->raw, flags, NULL);

@@ -14,8 +14,8 @@ int64_t store_deadline(int64_t now, int64_t ns) {
     return __builtin_add_overflow(now, ns, &at) ? INT64_MAX : at;
 }
 
-/* Waits on `wake` until it is signalled or `deadline` may have passed. The machine's clock drives the
- * condition variable; any other clock is looked at every 10 ms. */
+/* Waits on `wake` until it is signalled or `deadline` may have passed. The machine's clock drives
+ * the condition variable; any other clock is looked at every 10 ms. */
 static void wait_on(weft_db *db, pthread_cond_t *wake, int64_t deadline) {
     int64_t left = deadline - weft_now(db->clock);
     const bool system = !db->clock || db->clock == weft_clock_system();

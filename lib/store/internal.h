@@ -1,8 +1,9 @@
 /* What the files of this room share. Read db.c first, then conn.c, tx.c and stmt.c.
  *
- * A weft_db holds two gates (FIFO semaphores): `writer` with one permit and `pool` with one a connection.
- * A transaction takes the writer's permit first (WEFT_WRITE only), then a connection, so that waiting
- * writers never hold connections readers could use. The transaction itself lives in its connection. */
+ * A weft_db holds two gates (FIFO semaphores): `writer` with one permit and `pool` with one a
+ * connection. A transaction takes the writer's permit first (WEFT_WRITE only), then a connection,
+ * so that waiting writers never hold connections readers could use. The transaction itself lives in
+ * its connection. */
 #ifndef WEFT_STORE_INTERNAL_H
 #define WEFT_STORE_INTERNAL_H
 
@@ -108,7 +109,8 @@ int store_say(int error, const char *format, ...) WEFT_PRINTF(2, 3);
 int store_error(int code);
 /* Says what sqlite refused: file, its message, what to do, the SQL (may be NULL). */
 int store_sql_error(const store_conn *conn, int code, const char *sql);
-/* Remembers `error` and the thread's sentence in the transaction unless it has one; returns `error`. */
+/* Remembers `error` and the thread's sentence in the transaction unless it has one; returns
+ * `error`. */
 int store_tx_fail(weft_tx *tx, int error);
 
 /* ---- conn.c */

@@ -1,7 +1,7 @@
 /* Leases: a row a name, a fence that never repeats.
  *
- * `fence` is an AUTOINCREMENT key: sqlite remembers the largest it ever gave, so a fence grows over every
- * change of owner even after its row is gone, and rows that ran out need not be kept. */
+ * `fence` is an AUTOINCREMENT key: sqlite remembers the largest it ever gave, so a fence grows over
+ * every change of owner even after its row is gone, and rows that ran out need not be kept. */
 #include "internal.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
-/* Schema versions. Table weft_migration has a row for each migration that ran, by component: "app" is the
- * list given to weft_db_open, "weft" our own tables, others belong to libraries (weft_db_migrate).
- * user_version of the file repeats the version of "app" for people with a sqlite shell. */
+/* Schema versions. Table weft_migration has a row for each migration that ran, by component: "app"
+ * is the list given to weft_db_open, "weft" our own tables, others belong to libraries
+ * (weft_db_migrate). user_version of the file repeats the version of "app" for people with a sqlite
+ * shell. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -218,7 +219,8 @@ static int run_script(migrate_run *run) {
                      conn->db->path, run->applied + 1, m->name, run->component);
 }
 
-/* Foreign keys are off while a migration runs, so that it can rebuild tables; here they are checked. */
+/* Foreign keys are off while a migration runs, so that it can rebuild tables; here they are
+ * checked. */
 static int check_foreign_keys(const migrate_run *run) {
     static const char sql[] = "PRAGMA foreign_key_check";
     store_conn *conn = run->conn;

@@ -1,16 +1,17 @@
 /* Revisions in a weft_db.
  *
- * How a watcher learns of a move: after its commit, a mover touches the file "<database>-watch", and every
- * watcher has that file under inotify. The -wal file itself would wake too early, because sqlite makes a
- * commit visible in shared memory after it wrote the log, and a watcher that looked in between would sleep
- * on; sqlite's data_version can only be polled. A mover that is killed between commit and touch wakes
- * nobody, so watchers also look every WATCH_POLL. The same bound holds where inotify has no instances
- * left or the file system does not report. Each wait has its own inotify descriptor, armed before the head
- * is read, so no move falls between looking and waiting. */
+ * How a watcher learns of a move: after its commit, a mover touches the file "<database>-watch",
+ * and every watcher has that file under inotify. The -wal file itself would wake too early, because
+ * sqlite makes a commit visible in shared memory after it wrote the log, and a watcher that looked
+ * in between would sleep on; sqlite's data_version can only be polled. A mover that is killed
+ * between commit and touch wakes nobody, so watchers also look every WATCH_POLL. The same bound
+ * holds where inotify has no instances left or the file system does not report. Each wait has an
+ * inotify descriptor of its own, armed and emptied before the head is read, so no move falls
+ * between looking and waiting; a few are kept for the next wait, since closing one makes the kernel
+ * wait for milliseconds. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -25,11 +26,16 @@
 /* A clock that is not the machine's may be moved by hand: look at it this often. */
 #define WATCH_POLL_CLOCK (10 * WEFT_NS_PER_MS)
 
+#define WATCH_KEPT 4
+
 typedef struct sqlite_revisions {
     weft_db *db;
-    char *path;  /* of the file that movers touch */
-    int touched; /* the same, open */
-    int stop;    /* eventfd: readable once stopped, never read */
+    char *path;           /* of the file that movers touch */
+    int touched;          /* the same, open */
+    int stop;             /* eventfd: readable once stopped, never read */
+    pthread_mutex_t lock; /* guards all below */
+    int kept[WATCH_KEPT]; /* armed inotify descriptors without a wait */
+    size_t kept_count;
 } sqlite_revisions;
 
 static const weft_migration schema[] = {
@@ -175,13 +181,27 @@ static int sqlite_history(void *self, const char *name, int64_t before, weft_hea
 /* ---- watch */
 
 /* A descriptor that becomes readable when the head may have moved; -1: there is none, poll. */
-static int arm(const sqlite_revisions *r) {
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+static int arm(sqlite_revisions *r) {
+    int fd = -1;
+    (void)pthread_mutex_lock(&r->lock);
+    if (r->kept_count) fd = r->kept[--r->kept_count];
+    (void)pthread_mutex_unlock(&r->lock);
+    if (fd >= 0) return fd;
+    fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (fd >= 0 && inotify_add_watch(fd, r->path, IN_ATTRIB) < 0) {
         (void)close(fd);
         fd = -1;
     }
     return fd;
+}
+
+static void keep(sqlite_revisions *r, int fd) {
+    if (fd < 0) return;
+    (void)pthread_mutex_lock(&r->lock);
+    const bool room = r->kept_count < WATCH_KEPT;
+    if (room) r->kept[r->kept_count++] = fd;
+    (void)pthread_mutex_unlock(&r->lock);
+    if (!room) (void)close(fd);
 }
 
 static void drain(int fd) {
@@ -228,7 +248,7 @@ static int sqlite_watch(void *self, const char *name, int64_t after, int64_t tim
     const int64_t deadline = store_deadline(weft_now(r->db->clock), timeout_ns);
     const int fd = arm(r);
     int rc = watch_until(r, fd, name, after, deadline, out);
-    if (fd >= 0) (void)close(fd);
+    keep(r, fd);
     return rc;
 }
 
@@ -259,6 +279,8 @@ static void sqlite_free(void *self) {
     sqlite_revisions *r = self;
     if (r->touched >= 0) (void)close(r->touched);
     if (r->stop >= 0) (void)close(r->stop);
+    for (size_t i = 0; i < r->kept_count; i++) (void)close(r->kept[i]);
+    (void)pthread_mutex_destroy(&r->lock);
     weft_free(r->path);
     weft_free(r);
 }
@@ -302,6 +324,7 @@ int weft_revisions_sqlite(weft_db *db, weft_revisions **out) {
     sqlite_revisions *r = weft_calloc(1, sizeof *r);
     if (!r) return store_say(WEFT_ENOMEM, "%s: out of memory", db->path);
     *r = (sqlite_revisions){.db = db, .touched = -1, .stop = -1};
+    (void)pthread_mutex_init(&r->lock, NULL);
     rc = open_files(r);
     if (rc) {
         sqlite_free(r);

@@ -1,5 +1,5 @@
-/* SHA-256 (FIPS 180-4): names content and recognises a changed migration. Not for keys or signatures,
- * which belong to lib/crypto. */
+/* SHA-256 (FIPS 180-4): names content and recognises a changed migration. Not for keys or
+ * signatures, which belong to lib/crypto. */
 #ifndef WEFT_STORE_SHA256_H
 #define WEFT_STORE_SHA256_H
 

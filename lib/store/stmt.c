@@ -1,9 +1,10 @@
 /* Statements of a transaction: a cache a connection, binding by letters, rows.
  *
- * Invariants: a connection's list holds `cached` statements, newest first; `handed` of them belong to the
- * caller until the transaction ends and are not evicted; outside a transaction at most STORE_CACHED are
- * kept. A weft_stmt that leaves the list becomes a spare and is not freed before its connection, so that a
- * pointer kept too long finds a statement without rows and not freed memory. */
+ * Invariants: a connection's list holds `cached` statements, newest first; `handed` of them belong
+ * to the caller until the transaction ends and are not evicted; outside a transaction at most
+ * STORE_CACHED are kept. A weft_stmt that leaves the list becomes a spare and is not freed before
+ * its connection, so that a pointer kept too long finds a statement without rows and not freed
+ * memory. */
 #include "internal.h"
 
 #include <stdarg.h>

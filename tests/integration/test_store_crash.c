@@ -1,5 +1,6 @@
-/* lib/store with real processes: killed in the middle of writing, migrating and holding a lease; many that
- * open a new file at once. A child is this program again, with what to do as its arguments. */
+/* lib/store with real processes: killed in the middle of writing, migrating and holding a lease;
+ * many that open a new file at once. A child is this program again, with what to do as its
+ * arguments. */
 #include "tests/unit/store/store_support.h"
 
 #include <fcntl.h>

@@ -1,18 +1,19 @@
 /* Revisions: immutable content under a moving name, for the control plane.
  *
- * Content is stored as blobs named by the SHA-256 of their bytes, so writing one twice is writing it once.
- * A head is a name that points at a blob and moves by compare-and-swap; every move is kept. A writer
- * therefore puts blobs first and moves the head last: who sees the head sees all it names, and a writer
- * that dies in between has changed nothing.
+ * Content is stored as blobs named by the SHA-256 of their bytes, so writing one twice is writing
+ * it once. A head is a name that points at a blob and moves by compare-and-swap; every move is
+ * kept. A writer therefore puts blobs first and moves the head last: who sees the head sees all it
+ * names, and a writer that dies in between has changed nothing.
  *
  *     weft_revisions_put(store, documents, n, ids);          // any number of transactions
  *     weft_revisions_put(store, &manifest, 1, &id);          // lists ids
- *     move = (weft_head_move){.size = sizeof move, .name = "mesh", .expect = head.sequence, .id = id, …};
- *     if (weft_revisions_move(store, &move, &head) == WEFT_ECONFLICT) …look at head, merge, try again
+ *     move = (weft_head_move){.size = sizeof move, .name = "mesh", .id = id, .expect = …};
+ *     if (weft_revisions_move(store, &move, &head) == WEFT_ECONFLICT) …look at head, try again
  *
- * What holds the data is a backend behind one vtable. sqlite is here; the limits (a blob, an operation count
- * and bytes a batch) are those of etcd 3.4, so that it can be another: 128 operations and 1.5 MiB a
- * transaction by default (https://etcd.io/docs/v3.4/op-guide/configuration/, --max-txn-ops and
+ * What holds the data is a backend behind one vtable. sqlite is here; the limits (a blob, an
+ * operation count and bytes a batch) are those of etcd 3.4, so that it can be another: 128
+ * operations and 1.5 MiB a transaction by default
+ * (https://etcd.io/docs/v3.4/op-guide/configuration/, --max-txn-ops and
  * --max-request-bytes). Nothing is ever removed.
  *
  * Every function may be called from any thread; a failure's sentence is weft_store_message(). */
@@ -41,7 +42,7 @@ typedef struct weft_blob {
     size_t size;      /* at most WEFT_BLOB_MAX */
 } weft_blob;
 
-/* Where a head is, or was. `sequence` counts the moves of this head from 1; 0: it does not exist. */
+/* Where a head is, or was. `sequence` counts its moves from 1; 0: it does not exist. */
 typedef struct weft_head {
     char name[64];
     char id[WEFT_BLOB_ID];
@@ -63,13 +64,13 @@ typedef struct weft_head_move {
 
 typedef struct weft_revisions weft_revisions;
 
-/* What a second backend (etcd) implements. `self` is its own. All arguments were checked by the functions
- * below: lengths, ids, limits. Any thread may call, many at a time. */
+/* What a second backend (etcd) implements. `self` is its own. All arguments were checked by the
+ * functions below: lengths, ids, limits. Any thread may call, many at a time. */
 typedef struct weft_revisions_backend {
     size_t size;      /* sizeof(weft_revisions_backend) */
     const char *kind; /* "sqlite", for messages */
-    /* Stores a batch (at most BATCH_OPS and BATCH_BYTES) durably, all or nothing; ids[i] names blobs[i]. One
-     * that exists is no error. */
+    /* Stores a batch (at most BATCH_OPS and BATCH_BYTES) durably, all or nothing; ids[i] names
+     * blobs[i]. One that exists is no error. */
     int (*put)(void *self, const weft_blob *blobs, char (*ids)[WEFT_BLOB_ID], size_t count);
     /* Appends to `out`; WEFT_ENOTFOUND. */
     int (*get)(void *self, const char *id, weft_buf *out);
@@ -92,8 +93,8 @@ typedef struct weft_revisions_backend {
 int weft_revisions_new(const weft_revisions_backend *backend, void *self,
                        weft_revisions **out) WEFT_MUST_USE;
 
-/* A store in the tables weft_blob and weft_head of `db`, which must outlive it; makes them if needed. Not for a
- * read-only handle. */
+/* A store in the tables weft_blob and weft_head of `db`, which must outlive it; makes them if
+ * needed. Not for a read-only handle. */
 int weft_revisions_sqlite(weft_db *db, weft_revisions **out) WEFT_MUST_USE;
 
 /* No other call may be running: stop and join watchers first. NULL allowed. */
@@ -102,9 +103,9 @@ void weft_revisions_free(weft_revisions *store);
 /* The id of `size` bytes. */
 void weft_blob_id(const void *data, size_t size, char out[WEFT_BLOB_ID]);
 
-/* Stores `count` blobs, durable on return, and writes their ids (`ids` may be NULL). In batches: after an error
- * any number of them is stored, which does no harm; calling again completes. WEFT_ELIMIT: one is longer than
- * WEFT_BLOB_MAX; then none is stored. */
+/* Stores `count` blobs, durable on return, and writes their ids (`ids` may be NULL). In batches:
+ * after an error any number of them is stored, which does no harm; calling again completes.
+ * WEFT_ELIMIT: one is longer than WEFT_BLOB_MAX; then none is stored. */
 int weft_revisions_put(weft_revisions *store, const weft_blob *blobs, size_t count,
                        char (*ids)[WEFT_BLOB_ID]) WEFT_MUST_USE;
 
@@ -114,20 +115,22 @@ int weft_revisions_get(weft_revisions *store, const char *id, weft_buf *out) WEF
 /* Where the head is. WEFT_ENOTFOUND. */
 int weft_revisions_head(weft_revisions *store, const char *name, weft_head *out) WEFT_MUST_USE;
 
-/* Moves a head if its sequence is still `expect`, and writes where it is then. Moving to where it was before is
- * a move as any other (a rollback). WEFT_ECONFLICT: it is elsewhere, and *out says where (sequence 0:
- * nowhere), or the lease was lost and *out is where you expected it; WEFT_ENOTFOUND: no blob has this id. */
+/* Moves a head if its sequence is still `expect`, and writes where it is then. Moving to where it
+ * was before is a move as any other (a rollback). WEFT_ECONFLICT: it is elsewhere, and *out says
+ * where (sequence 0: nowhere), or the lease was lost and *out is where you expected it;
+ * WEFT_ENOTFOUND: no blob has this id. */
 int weft_revisions_move(weft_revisions *store, const weft_head_move *move,
                         weft_head *out) WEFT_MUST_USE;
 
-/* The moves of a head, newest first: up to `max` of those with a sequence below `before` (0: all). Page on with
- * the last one's sequence. No such head: 0 and *count 0. */
+/* The moves of a head, newest first: up to `max` of those with a sequence below `before` (0: all).
+ * Page on with the last one's sequence. No such head: 0 and *count 0. */
 int weft_revisions_history(weft_revisions *store, const char *name, int64_t before, weft_head *out,
                            size_t max, size_t *count) WEFT_MUST_USE;
 
-/* Waits until the head's sequence is greater than `after` (0: until it exists), whoever moves it, this process
- * or another, and writes where it is; moves in between are in the history. WEFT_ETIMEOUT after `timeout_ns`
- * (0: only looks; WEFT_NO_DEADLINE: waits for ever), WEFT_ECLOSED after _stop. */
+/* Waits until the head's sequence is greater than `after` (0: until it exists), whoever moves it,
+ * this process or another, and writes where it is; moves in between are in the history.
+ * WEFT_ETIMEOUT after `timeout_ns` (0: only looks; WEFT_NO_DEADLINE: waits for ever), WEFT_ECLOSED
+ * after _stop. */
 int weft_revisions_watch(weft_revisions *store, const char *name, int64_t after, int64_t timeout_ns,
                          weft_head *out) WEFT_MUST_USE;
 

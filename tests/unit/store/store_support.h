@@ -1,5 +1,5 @@
-/* What tests of lib/store share: a folder of their own, short ways to run SQL, a clock that moves when it
- * is read, and faults put under sqlite. */
+/* What tests of lib/store share: a folder of their own, short ways to run SQL, a clock that moves
+ * when it is read, and faults put under sqlite. */
 #ifndef TESTS_STORE_SUPPORT_H
 #define TESTS_STORE_SUPPORT_H
 
@@ -61,14 +61,15 @@ void step_clock_init(step_clock *c, int64_t step);
 
 /* Puts a counting layer under sqlite's memory; call before anything else of sqlite. */
 void fault_memory_install(void);
-/* The allocation with this number fails (1 is the next), in sqlite and in lib/store; 0: none. With `on`, all
- * later ones fail as well. Returns how many were made since the last call. */
+/* The allocation with this number fails (1 is the next), in sqlite and in lib/store; 0: none. With
+ * `on`, all later ones fail as well. Returns how many were made since the last call. */
 int64_t fault_memory(int64_t at, bool on);
 
-/* Makes a layer over the machine's files sqlite's default. It never really syncs: sweeps stay quick. */
+/* Makes a layer over the machine's files sqlite's default. It never really syncs: sweeps stay
+ * quick. */
 void fault_files_install(void);
-/* The write, sync, truncate or delete with this number fails (1 is the next) with `code`, and with `on` all
- * later ones; 0: none. Returns how many were made since the last call. */
+/* The write, sync, truncate or delete with this number fails (1 is the next) with `code`, and with
+ * `on` all later ones; 0: none. Returns how many were made since the last call. */
 int64_t fault_files(int64_t at, int code, bool on);
 
 #endif

@@ -1,5 +1,5 @@
-/* Memory that runs out, disks that fail or fill up, bytes that change: an error every time, never a crash,
- * and what was committed is there afterwards. */
+/* Memory that runs out, disks that fail or fill up, bytes that change: an error every time, never a
+ * crash, and what was committed is there afterwards. */
 #include "store_support.h"
 
 #include <fcntl.h>
@@ -223,7 +223,8 @@ static void write_all(const char *path, const unsigned char *data, size_t size) 
     (void)close(fd);
 }
 
-/* Uses everything; any outcome will do that is not a crash, a hang or success with an error's sentence. */
+/* Uses everything; any outcome will do that is not a crash, a hang or success with an error's
+ * sentence. */
 static bool survive(const char *path) {
     const outcome o = live(path);
     return !o.open && !o.up[0] && !o.up[1] && !o.up[2] && !o.revise;

@@ -159,7 +159,7 @@ static void renew_and_release(void **state) {
     must(work(p.b, &b));
 }
 
-/* Fences grow over releases, other names, and closing the file; rows that ran out do not pile up. */
+/* Fences grow over releases, other names, closing the file; rows that ran out do not pile up. */
 static void fences_grow(void **state) {
     (void)state;
     int64_t last = 0;

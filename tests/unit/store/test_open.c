@@ -218,7 +218,8 @@ static void read_only(void **state) {
     refuse_with(s->path, &o, WEFT_EUNSUPPORTED, s->path); /* empty: not even WAL */
 }
 
-/* As an ordinary user: root may write anywhere. Exit code of the child: 0 good, 1 said something else. */
+/* As an ordinary user: root may write anywhere. Exit code of the child: 0 good, 1 said something
+ * else. */
 static int as_nobody(const char *path, int error, const char *part) {
     const pid_t child = fork();
     assert_true(child >= 0);

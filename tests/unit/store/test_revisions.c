@@ -1,4 +1,4 @@
-/* Revisions: blobs, heads, history, watching across threads and processes, batches for any backend. */
+/* Revisions: blobs, heads, history, watching across threads and processes, batches. */
 #include "store_support.h"
 
 #include <pthread.h>
@@ -447,8 +447,8 @@ static void watch_looks_first(void **state) {
     assert_int_equal(file.st_mode & 0777, 0600);
 }
 
-/* 40 moves by another process, each made only after this one saw the last: were it woken by the poll of a
- * second alone, this would take 40 s. */
+/* 40 moves by another process, each made only after this one saw the last: were it woken by the
+ * poll of a second alone, this would take 40 s. */
 static void watch_across_processes(void **state) {
     (void)state;
     enum { MOVES = 40 };

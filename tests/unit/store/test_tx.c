@@ -1,4 +1,5 @@
-/* Transactions and statements in one thread: values, errors, misuse, snapshots, the statement cache. */
+/* Transactions and statements in one thread: values, errors, misuse, snapshots, the statement
+ * cache. */
 #include "store_support.h"
 
 #include <math.h>
