@@ -109,6 +109,20 @@ static int work(cli *c, const weft_flags *flags) {
     return rc;
 }
 
+/* A signal that would end us waits until the temporary folder is gone. */
+static int guarded(cli *c, const weft_flags *flags) {
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, &c->signals);
+    int rc = work(c, flags);
+    cli_remove_temp(c);
+    sigprocmask(SIG_SETMASK, &c->signals, NULL);
+    return rc;
+}
+
 static int help(const weft_flags *flags) {
     weft_buf text;
     weft_buf_init(&text, 0);
@@ -190,15 +204,7 @@ static int run(cli *c, int argc, char **argv) {
     int rc = weft_flags_load(&flags, c->arena, argc, (const char *const *)argv, &c->errors);
     if (rc == WEFT_ENOMEM) cg_out_of_memory();
     if (flags.help) return help(&flags);
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ends, &c->signals);
-    rc = rc ? 2 : work(c, &flags);
-    cli_remove_temp(c);
-    sigprocmask(SIG_SETMASK, &c->signals, NULL); /* a signal that came meanwhile ends us here */
+    rc = rc ? 2 : guarded(c, &flags);
     if (c->format == JSON)
         print_json(c, rc);
     else

@@ -97,10 +97,21 @@ static void emit_bytes(cg_gen *gen, cg_file *file, weft_buf *out, size_t *len) {
     weft_buf_adds(out, *len ? "\n};\n" : "0};\n");
 }
 
+static bool is_public(const cg_file *file, const cg_file *dep) {
+    for (size_t i = 0; i < file->d->n_public_dependency; i++) {
+        int32_t index = file->d->public_dependency[i];
+        if (index >= 0 && (size_t)index < file->d->n_dependency &&
+            strcmp(file->d->dependency[index], dep->d->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void emit_lists(const cg_file *file, weft_buf *out) {
+    if (file->dep_count) weft_buf_adds(out, "\n");
     for (size_t i = 0; i < file->dep_count; i++)
-        weft_buf_printf(out, "%sextern const weft_file weft_file_%s;\n", i ? "" : "\n",
-                        file->deps[i]->ident);
+        if (!is_public(file, file->deps[i])) /* else the header included its header */
+            weft_buf_printf(out, "extern const weft_file weft_file_%s;\n", file->deps[i]->ident);
     if (file->dep_count) weft_buf_adds(out, "static const weft_file *const file_deps[] = {\n");
     for (size_t i = 0; i < file->dep_count; i++)
         weft_buf_printf(out, "    &weft_file_%s,\n", file->deps[i]->ident);
