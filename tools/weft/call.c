@@ -93,7 +93,7 @@ static void print_request(const struct run *run) {
 static void print_outcome(const struct run *run, weft_status st, int64_t began) {
     print_metadata(run, "<", weft_ctx_initial);
     print_metadata(run, "< (trailer)", weft_ctx_trailing);
-    fprintf(stderr, "< %s in %.1f ms; %zu sent, %zu received\n", weft_code_name(st.code),
+    fprintf(stderr, "< %s in %.1f ms; %zu sent, %zu received\n", weft_code_name((int)st.code),
             (double)(weft_now(NULL) - began) / (double)WEFT_NS_PER_MS, run->sent, run->received);
 }
 

@@ -46,7 +46,7 @@ health_answer health_ask(const char *address, int64_t timeout_ns, char why[200])
     if (st.code == WEFT_UNIMPLEMENTED) {
         answer = HEALTH_NO_SERVICE;
     } else if (weft_failed(st)) {
-        snprintf(why, 200, "%s: %s", weft_code_name(st.code), weft_status_message(st));
+        snprintf(why, 200, "%s: %s", weft_code_name((int)st.code), weft_status_message(st));
     } else if (((Grpc__Health__V1__HealthCheckResponse *)reply)->status ==
                GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING) {
         answer = HEALTH_SERVING;
