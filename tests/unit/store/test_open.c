@@ -206,7 +206,7 @@ static void read_only(void **state) {
     assert_null(tx);
     weft_db_close(db);
     /* It does not migrate. */
-    static const weft_migration v2[] = {{v1[0].name, v1[0].sql}, {"more", "CREATE TABLE more (x)"}};
+    const weft_migration v2[] = {{v1[0].name, v1[0].sql}, {"more", "CREATE TABLE more (x)"}};
     const weft_db_options newer = {
         .size = sizeof newer, .read_only = true, .migrations = v2, .migration_count = 2};
     refuse_with(s->path, &newer, WEFT_EUNSUPPORTED, "is at version 1 and this program needs 2");
