@@ -250,15 +250,15 @@ class Up(unittest.TestCase):
     def test_grandchildren_die(self):
         child, lines = self.start(self.mesh(("family", "family")))
         deadline = time.monotonic() + 5  # in the middle of its exec a process has no environment
-        while len(processes(self.mark)) < 4 and time.monotonic() < deadline:
+        while len(processes(self.mark)) < 5 and time.monotonic() < deadline:
             time.sleep(0.02)
-        self.assertEqual(len(processes(self.mark)), 4)
+        self.assertEqual(len(processes(self.mark)), 5)  # weft, its guard, the service, two of the service's
         child.terminate()
         child.communicate()
         self.assertEqual(processes(self.mark), [])
 
     def test_killed_supervisor_leaves_no_service(self):
-        child, lines = self.start(self.mesh(("a", "ignore"), ("b", "ok")))
+        child, lines = self.start(self.mesh(("a", "ignore"), ("b", "ok"), ("wrapped", "children")))
         child.kill()
         child.wait()  # the rest is in tearDown
 

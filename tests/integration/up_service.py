@@ -45,6 +45,8 @@ if MODE == "quit":
 if MODE == "family":  # one child in its group, one that left it
     subprocess.Popen(["sleep", "1000"])
     subprocess.Popen(["setsid", "sleep", "1001"])
+if MODE == "children":
+    subprocess.Popen(["sleep", "1002"])
 if MODE == "partial":
     sys.stdout.write("half a ")
     sys.stdout.flush()

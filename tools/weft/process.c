@@ -113,6 +113,59 @@ int process_fork(int (*run)(void *user, int fd), void *user, pid_t *pid, int *fd
     return 0;
 }
 
+/* ---- guard ------------------------------------------------------------------------------------------ */
+
+#define GUARDED_MAX 4096
+
+/* Reads process ids, negative ones to forget, until the writer is gone. */
+_Noreturn static void guard_groups(int fd) {
+    static pid_t groups[GUARDED_MAX];
+    size_t count = 0;
+    pid_t told;
+    ssize_t n;
+    while ((n = read(fd, &told, sizeof told)) == (ssize_t)sizeof told ||
+           (n < 0 && errno == EINTR)) {
+        if (n < 0) continue;
+        if (told > 0 && count < GUARDED_MAX) groups[count++] = told;
+        for (size_t i = 0; told < 0 && i < count; i++)
+            if (groups[i] == -told) groups[i--] = groups[--count];
+    }
+    for (size_t i = 0; i < count; i++) kill(-groups[i], SIGKILL);
+    _exit(0);
+}
+
+int process_guard_start(void) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        setpgid(0, 0); /* ctrl-C is not for it */
+        int fd = dup2(ends[0], READY_FD);
+        for (int i = 0; i < 3; i++) {
+            int null = open("/dev/null", O_RDWR);
+            dup2(null, i);
+            if (null > READY_FD) close(null);
+        }
+        close_range(READY_FD + 1, ~0U, 0);
+        guard_groups(fd);
+    }
+    close(ends[0]);
+    if (child > 0) return ends[1];
+    close(ends[1]);
+    return -1;
+}
+
+static void tell_guard(int guard, pid_t told) {
+    ssize_t n;
+    while (guard >= 0 && (n = write(guard, &told, sizeof told)) < 0 && errno == EINTR) {}
+}
+
+void process_guard_add(int guard, pid_t leader) { tell_guard(guard, leader); }
+
+void process_guard_remove(int guard, pid_t leader) { tell_guard(guard, -leader); }
+
+/* ---- ending ----------------------------------------------------------------------------------------- */
+
 void process_signal_group(pid_t leader, int sig) {
     if (leader > 1 && kill(-leader, sig) < 0 && errno == ESRCH) kill(leader, sig);
 }

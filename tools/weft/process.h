@@ -36,6 +36,13 @@ char *process_describe(int status, char out[64]);
 /* What a shell would return for it: the exit code, or 128 + signal. */
 int process_exit_code(int status);
 
+/* A guard: a process that outlives this one for a moment, should this one be killed, and kills the process groups
+ * it was told of. PR_SET_PDEATHSIG does that for our children; this does it for theirs. Returns the descriptor
+ * through which it is told, or -1 when it could not be started; closing it with no group left ends it. */
+int process_guard_start(void);
+void process_guard_add(int guard, pid_t leader);
+void process_guard_remove(int guard, pid_t leader);
+
 /* Kills and reaps all children, also those that orphaned grandchildren became by PR_SET_CHILD_SUBREAPER.
  * Returns how many it had to kill. */
 size_t process_kill_all(void);

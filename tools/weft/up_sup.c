@@ -113,6 +113,7 @@ static void start(up_instance *in) {
         fail(in->sup, in, in->reason);
         return;
     }
+    process_guard_add(in->sup->guard, in->pid);
     event(in, "started", "starts");
     if (in->service->check == UP_CHECK_STARTED) {
         in->state = UP_READY;
@@ -272,6 +273,7 @@ static void reap(up_sup *sup) {
         if (in) kill(-pid, SIGKILL);
         int status;
         if (waitpid(pid, &status, 0) != pid) continue;
+        if (in) process_guard_remove(sup->guard, pid);
         if (in) instance_ended(in, status);
         if (pid == sup->command_pid) command_ended(sup, status);
     }
@@ -412,6 +414,7 @@ int up_run(const up_plan *plan, const up_options *options) {
     sup.arena = weft_arena_new(0);
     sup.began = weft_now(NULL);
     sup.signal_fd = open_signals();
+    sup.guard = process_guard_start();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     int rc = sup.arena && sup.signal_fd >= 0 ? up_instances_prepare(&sup) : WEFT_ENOMEM;
     struct pollfd *fds =
@@ -425,6 +428,7 @@ int up_run(const up_plan *plan, const up_options *options) {
         if (sup.stopping) advance_stop(&sup);
         if (!finished(&sup)) turn(&sup, fds);
     }
+    if (sup.guard >= 0) close(sup.guard);
     process_kill_all();
     if (fds)
         up_out_event(sup.out, "down", NULL, NULL, "everything has stopped after %.2f s",

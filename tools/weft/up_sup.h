@@ -72,6 +72,7 @@ typedef struct up_sup {
     size_t count;
     size_t *first; /* of each service: index of its first instance */
     int signal_fd;
+    int guard; /* see process_guard_start; -1: none */
     int64_t began;
     pid_t command_pid; /* 0: not running */
     int64_t command_kill_at;
