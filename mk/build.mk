@@ -43,7 +43,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
 STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
 $(STAGE1_OBJS): | $(GEN0_H)
 STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop,$(UNIT_$u)) \
-    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)))
+    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)) $(call cfiles,deploy/demo))
 $(STAGE3_OBJS): | $(GEN0_H) $(GEN2_H)
 
 # ---- archives of units
@@ -104,6 +104,9 @@ endef
 CORE_PROGRAM_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
 PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
     $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop)
+# deploy/demo/NAME.c: the demo's own clients and auditors, a program weft-NAME each.
+DEMO_SRC := $(call cfiles,deploy/demo)
+DEMO_PROGRAMS := $(patsubst deploy/demo/%.c,weft-%,$(DEMO_SRC))
 PROGRAM_FILES := $(PROGRAMS:%=$(BUILD)/bin/%)
 ALL = $(LIB_FILES) $(PROGRAM_FILES)
-DEMO_NEEDS = $(ALL)
+DEMO_NEEDS = $(ALL) $(DEMO_PROGRAMS:%=$(BUILD)/bin/%)

@@ -4,7 +4,7 @@ C_FILES = $(wildcard $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 
 
 .PHONY: lint format asan tsan coverage fuzz fuzz-build fuzz-replay twice clang fresh ci soak
 
-lint: | $(DEPS_CI) $(DEPS_TEST) ## Check format, includes, sizes, banned calls and run cppcheck
+lint: $(GEN0_H) $(GEN2_H) | $(DEPS_CI) $(DEPS_TEST) ## Check format, includes, sizes, banned calls and run cppcheck
 	@tools/lint/lint --build '$(BUILD)'
 
 format: | $(DEPS_CI) ## Format all C code

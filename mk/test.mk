@@ -12,6 +12,7 @@ $(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
 $(eval $(call program_rule,protoc-gen-weft,$(call objs,tools/codegen/main.c),codegen pb base gen0))
 $(eval $(call program_rule,weft,$(call objs,tools/weft/main.c),tool codegen $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC))),shop $(CORE_PROGRAM_UNITS),$(USE_CORE)))
+$(foreach p,$(DEMO_PROGRAMS),$(eval $(call program_rule,$p,$(call objs,deploy/demo/$(p:weft-%=%).c),shop $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 
 # ---- unit tests: tests/unit/<room>/test_*.c, one cmocka program each.
 # A room is linked with what it may use, so a broken room above does not stop its tests.

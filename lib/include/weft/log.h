@@ -44,11 +44,12 @@ typedef struct weft_log_field {
  * escaped, or than what is left, ends in an ellipsis, fields beyond that are left out, and "truncated":true
  * says so. Nothing is allocated.
  * Any thread. Never fails: a line that cannot be written is counted (weft_log_dropped). */
-#define weft_log(level, message, ...)                                                       \
-    do {                                                                                    \
-        if (weft_log_enabled(level))                                                        \
-            weft_log_write((level), (message),                                              \
-                           (const weft_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = 0}}); \
+#define weft_log(level, message, ...)                                                     \
+    do {                                                                                  \
+        if (weft_log_enabled(level))                                                      \
+            weft_log_write(                                                               \
+                (level), (message),                                                       \
+                (const weft_log_field[]){WEFT_S("", ""), ##__VA_ARGS__, {.key = 0}} + 1); \
     } while (0)
 
 int weft_log_enabled(weft_log_level level);
