@@ -74,8 +74,9 @@ static void on_headers(void *user, const tp_headers *headers) {
     ((rpc_call *)user)->headers = *headers;
 }
 
-static void on_message(void *user, tp_in *message) {
+static void on_message(void *user, tp_in *message, bool lost) {
     rpc_call *call = user;
+    (void)lost; /* the status tells */
     call->has_message = message != NULL;
     if (message) call->message = *message;
 }

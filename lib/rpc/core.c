@@ -128,7 +128,10 @@ void core_batch(tp_call *call, const grpc_op *ops, size_t count, core_tag *tag) 
     (void)grpc_call_start_batch(lower, NULL, 0, tag, NULL);
 }
 
-void core_call_cancel(tp_call *call) { (void)grpc_call_cancel(call->call, NULL); }
+void core_call_cancel(tp_call *call) {
+    atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
+    (void)grpc_call_cancel(call->call, NULL);
+}
 
 /* ---- metadata and time */
 
@@ -202,6 +205,7 @@ static grpc_slice out_slice(const tp_out *out) {
 void core_drop(tp_out *out) { grpc_slice_unref(out_slice(out)); }
 
 grpc_op core_send_op(tp_call *call, tp_out *message, uint32_t flags) {
+    if (!call->server && message->len > call->u.c.largest) call->u.c.largest = message->len;
     call->sending = (grpc_byte_buffer){.type = GRPC_BB_RAW};
     call->sending.data.raw.compression = GRPC_COMPRESS_NONE;
     grpc_slice_buffer_init(&call->sending.data.raw.slice_buffer);
@@ -251,14 +255,15 @@ void core_deliver(tp_call *call, bool ok) {
     call->received = NULL;
     tp_in in;
     if (bytes && ok && open_message(bytes, &in) == 0) {
-        call->events->on_message(call->user, &in);
+        call->events->on_message(call->user, &in, false);
         return;
     }
     if (bytes) {
         grpc_byte_buffer_destroy(bytes);
         (void)grpc_call_cancel(call->call, NULL);
     }
-    call->events->on_message(call->user, NULL);
+    bool lost = !ok || bytes || grpc_call_failed_before_recv_message(call->call);
+    call->events->on_message(call->user, NULL, lost);
 }
 
 static void recv_done(core_tag *tag, int ok) {

@@ -45,6 +45,7 @@ typedef struct core_loop {
 struct tp_call {
     grpc_call *call;
     atomic_uint refs;
+    atomic_bool cancelled; /* by call_cancel */
     const tp_call_events *events;
     void *user;
     core_tag send_tag, recv_tag;
@@ -58,6 +59,9 @@ struct tp_call {
             grpc_metadata_array trailers;
             grpc_status_code code;
             grpc_slice message;
+            int64_t deadline;
+            size_t limit;   /* C-core's, for one received message */
+            size_t largest; /* message sent */
             grpc_metadata *metadata; /* to send; values are referenced */
             size_t metadata_count;
             uint32_t flags;

@@ -111,16 +111,18 @@ static grpc_channel *channel_make(const tp_channel *channel, int max_reply) {
     return made;
 }
 
-static grpc_channel *channel_for(tp_channel *channel, size_t max_reply) {
+static grpc_channel *channel_for(tp_channel *channel, size_t max_reply, size_t *used) {
     size_t limit = channel->max_reply, class = 0;
     for (; max_reply > limit && class < LIMIT_CLASSES - 1; class++)
         limit = limit > SIZE_MAX / 4 ? SIZE_MAX : limit * 4;
+    if (class == LIMIT_CLASSES - 1) limit = INT_MAX;
+    *used = (size_t)to_int(limit);
     grpc_channel *found = atomic_load_explicit(&channel->channels[class], memory_order_acquire);
     if (found) return found;
     (void)pthread_mutex_lock(&channel->lock);
     found = atomic_load_explicit(&channel->channels[class], memory_order_relaxed);
     if (!found) {
-        found = channel_make(channel, to_int(class == LIMIT_CLASSES - 1 ? INT_MAX : limit));
+        found = channel_make(channel, to_int(limit));
         atomic_store_explicit(&channel->channels[class], found, memory_order_release);
     }
     (void)pthread_mutex_unlock(&channel->lock);
@@ -158,36 +160,49 @@ void core_channel_free(tp_channel *channel) {
 
 /* ---- calls */
 
-/* C-core tells its own endings from the peer's by their texts only. */
-static tp_cause cause_of(grpc_status_code code, const char *text, size_t len) {
-    static const struct {
-        grpc_status_code code;
-        const char *start;
-        tp_cause cause;
-    } known[] = {
-        {GRPC_STATUS_DEADLINE_EXCEEDED, "Deadline Exceeded", TP_DEADLINE},
-        {GRPC_STATUS_CANCELLED, "CANCELLED", TP_CANCELLED},
-        {GRPC_STATUS_CANCELLED, "Cancelled", TP_CANCELLED},
-        {GRPC_STATUS_UNAVAILABLE, "failed to connect to all addresses", TP_CONNECT},
-        {GRPC_STATUS_UNAVAILABLE, "DNS resolution failed", TP_CONNECT},
-        {GRPC_STATUS_RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max", TP_TOO_LARGE},
-        {GRPC_STATUS_RESOURCE_EXHAUSTED, "Received message larger than max", TP_TOO_LARGE},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        size_t start = strlen(known[i].start);
-        if (code == known[i].code && len >= start && memcmp(text, known[i].start, start) == 0)
-            return known[i].cause;
+static bool starts(const char *text, size_t len, const char *with) {
+    size_t need = strlen(with);
+    return len >= need && memcmp(text, with, need) == 0;
+}
+
+/* "Received message larger than max (5000072 vs. 4194304)": the peer, about a message of ours, says the same
+ * as C-core does here about one of the peer's. */
+static bool too_large_here(const tp_call *call, const char *text, size_t len) {
+    char copy[128];
+    size_t got = 0, limit = 0;
+    (void)snprintf(copy, sizeof copy, "%.*s", (int)(len < 127 ? len : 127), text);
+    if (sscanf(copy, "Received message larger than max (%zu vs. %zu)", &got, &limit) != 2) return false;
+    return limit == call->u.c.limit && got > call->u.c.largest;
+}
+
+/* C-core's own endings look like the peer's: its texts and what we know of the call tell them apart. */
+static tp_cause cause_of(const tp_call *call, const char *text, size_t len) {
+    switch (call->u.c.code) {
+    case GRPC_STATUS_DEADLINE_EXCEEDED:
+        if (!starts(text, len, "Deadline Exceeded")) return TP_PEER;
+        /* C-core counts in milliseconds. */
+        return weft_now(NULL) + 2 * WEFT_NS_PER_MS >= call->u.c.deadline ? TP_DEADLINE : TP_PEER;
+    case GRPC_STATUS_CANCELLED:
+        if (!starts(text, len, "CANCELLED") && !starts(text, len, "Cancelled")) return TP_PEER;
+        return atomic_load(&call->cancelled) ? TP_CANCELLED : TP_PEER;
+    case GRPC_STATUS_UNAVAILABLE:
+        if (starts(text, len, "failed to connect to all addresses")) return TP_CONNECT;
+        return starts(text, len, "DNS resolution failed") ? TP_CONNECT : TP_PEER;
+    case GRPC_STATUS_RESOURCE_EXHAUSTED:
+        return too_large_here(call, text, len) ? TP_TOO_LARGE : TP_PEER;
+    default:
+        return TP_PEER;
     }
-    return TP_PEER;
 }
 
 static tp_end call_end(tp_call *call) {
+    const char *text = (const char *)GRPC_SLICE_START_PTR(call->u.c.message);
+    size_t len = GRPC_SLICE_LENGTH(call->u.c.message);
     return (tp_end){
-        .cause = cause_of(call->u.c.code, (const char *)GRPC_SLICE_START_PTR(call->u.c.message),
-                          GRPC_SLICE_LENGTH(call->u.c.message)),
+        .cause = cause_of(call, text, len),
         .code = (int)call->u.c.code,
-        .message = (const char *)GRPC_SLICE_START_PTR(call->u.c.message),
-        .message_len = GRPC_SLICE_LENGTH(call->u.c.message),
+        .message = text,
+        .message_len = len,
         .trailers = core_headers(&call->u.c.trailers),
     };
 }
@@ -262,9 +277,10 @@ tp_call *core_call_new(tp_channel *channel, const tp_call_args *args) {
     call->u.c.message = grpc_empty_slice();
     call->u.c.code = GRPC_STATUS_INTERNAL;
     grpc_slice path = grpc_slice_from_copied_string(args->path);
-    call->call = grpc_channel_create_call(channel_for(channel, args->max_reply), NULL, 0,
-                                          channel->queue, path, NULL, core_time(args->deadline),
-                                          NULL);
+    grpc_channel *lower = channel_for(channel, args->max_reply, &call->u.c.limit);
+    call->u.c.deadline = args->deadline;
+    call->call = grpc_channel_create_call(lower, NULL, 0, channel->queue, path, NULL,
+                                          core_time(args->deadline), NULL);
     grpc_slice_unref(path);
     return call;
 }

@@ -165,6 +165,11 @@ weft_status rpc_ctx_why(const weft_ctx *ctx, weft_arena *arena, const char *meth
     return weft_status_make(arena, WEFT_CANCELLED, "%s: cancelled", method);
 }
 
+weft_status weft_ctx_status(weft_ctx *ctx) {
+    const char *method = ctx->method ? ctx->method->path + 1 : "context";
+    return weft_ctx_cancelled(ctx) ? rpc_ctx_why(ctx, ctx->arena, method) : weft_ok();
+}
+
 /* ---- memory */
 
 void rpc_ctx_adopt(weft_ctx *ctx, weft_arena *arena) {

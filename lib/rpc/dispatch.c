@@ -211,11 +211,12 @@ static void start_handler(rpc_server_call *call) {
 
 /* ---- events of a call */
 
-static void on_request(rpc_server_call *call, tp_in *message) {
+static void on_request(rpc_server_call *call, tp_in *message, bool lost) {
     weft_server *server = call->server;
     const weft_server_options *limits = &server->options;
     if (!message) {
-        finish_text(call, WEFT_INVALID_ARGUMENT, "request: the call ended before its message came");
+        finish_text(call, lost ? WEFT_CANCELLED : WEFT_INVALID_ARGUMENT,
+                    "request: the call ended before its message came");
         return;
     }
     call->request = *message;
@@ -237,12 +238,14 @@ static void on_request(rpc_server_call *call, tp_in *message) {
                 "server: requests in progress hold as many bytes as max_bytes allows");
 }
 
-static void on_message(void *user, tp_in *message) {
+static void on_message(void *user, tp_in *message, bool lost) {
     rpc_server_call *call = user;
+    /* A handler must not take a lost caller for one that has said all. */
+    if (lost && call->has_ctx) weft_ctx_cancel(&call->ctx);
     if (call->entry->method->kind & WEFT_KIND_CLIENT_STREAM)
-        rpc_stream_on_message(call->stream, message);
+        rpc_stream_on_message(call->stream, message, lost);
     else
-        on_request(call, message);
+        on_request(call, message, lost);
 }
 
 static void on_sent(void *user, bool ok) { rpc_stream_on_sent(((rpc_server_call *)user)->stream, ok); }

@@ -219,7 +219,7 @@ void rpc_stream_init(weft_stream *stream, const weft_transport *transport, weft_
 void rpc_stream_clear(weft_stream *stream);
 /* Transport events; `user` is the stream. */
 void rpc_stream_on_headers(void *user, const tp_headers *headers);
-void rpc_stream_on_message(void *user, tp_in *message);
+void rpc_stream_on_message(void *user, tp_in *message, bool lost);
 void rpc_stream_on_sent(void *user, bool ok);
 void rpc_stream_on_end(void *user, const tp_end *end);
 /* Asks for the first message. */

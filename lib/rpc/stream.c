@@ -55,7 +55,7 @@ void rpc_stream_on_headers(void *user, const tp_headers *headers) {
     (void)pthread_mutex_unlock(&stream->lock);
 }
 
-void rpc_stream_on_message(void *user, tp_in *message) {
+void rpc_stream_on_message(void *user, tp_in *message, bool lost) {
     weft_stream *stream = user;
     (void)pthread_mutex_lock(&stream->lock);
     stream->receiving = false;
@@ -64,6 +64,7 @@ void rpc_stream_on_message(void *user, tp_in *message) {
         stream->has_ready = true;
     } else {
         stream->read_end = true;
+        if (lost && stream->server) stream->cancelled = true;
     }
     unlock_after_event(stream);
 }

@@ -81,9 +81,9 @@ typedef struct tp_end {
 typedef struct tp_call_events {
     /* Client: the response's headers; they live until call_free. Not called when there were none. */
     void (*on_headers)(void *user, const tp_headers *headers);
-    /* What recv asked for. `message` is NULL when there is no more (half-close, end, failure), else it is
-     * the callee's. */
-    void (*on_message)(void *user, tp_in *message);
+    /* What recv asked for. `message` is the callee's; NULL when there is no more: `lost` false after a
+     * half-close or the end, true when the call broke off, so that what came may not be all. */
+    void (*on_message)(void *user, tp_in *message, bool lost);
     /* The message passed flow control, or never will. */
     void (*on_sent)(void *user, bool ok);
     void (*on_end)(void *user, const tp_end *end);

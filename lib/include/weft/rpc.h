@@ -47,6 +47,8 @@ int64_t weft_ctx_deadline(const weft_ctx *ctx);  /* monotonic ns, or WEFT_NO_DEA
 int64_t weft_ctx_remaining(const weft_ctx *ctx); /* ns until then, at least 0, or WEFT_NO_TIMEOUT */
 void weft_ctx_cancel(weft_ctx *ctx);
 bool weft_ctx_cancelled(const weft_ctx *ctx); /* by us, a parent, the peer, or past the deadline */
+/* OK while it lives, then CANCELLED or DEADLINE_EXCEEDED: what a handler returns that gives up. */
+weft_status weft_ctx_status(weft_ctx *ctx);
 
 /* Memory that dies with the context. NULL when the arena's cap is reached. */
 weft_arena *weft_ctx_arena(weft_ctx *ctx);
@@ -168,7 +170,8 @@ typedef enum weft_serving {
 typedef struct weft_server_options {
     size_t size;          /* sizeof(weft_server_options) */
     const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
-    int threads;          /* pool, grows on demand up to this; 0: 32 */
+    int threads;          /* pool of unary handlers, grows on demand up to this; 0: 32. A streaming
+                           * handler has a thread of its own; max_calls bounds them */
     int loops;            /* transport loops; 0: 1 */
     size_t max_calls;     /* concurrent, over it RESOURCE_EXHAUSTED; 0: 1000 */
     size_t max_bytes;     /* request bytes held by unfinished calls, likewise; 0: 256 MiB */

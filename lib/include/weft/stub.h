@@ -88,7 +88,9 @@ weft_stream *weft_stub_stream(weft_channel *channel, weft_ctx *ctx, const weft_m
  *       weft_stream_keep moves it to the context.
  * send: queues one message, waiting for flow control; false once the stream is over.
  * close_send: half-close (client). end (client): closes, waits for the status; for a client stream the one
- *       reply is in *reply; frees the stream. status: why next or send returned false. */
+ *       reply is in *reply; frees the stream. Messages nobody read are given up: a server stream is
+ *       cancelled, a bidi stream when another message comes.
+ * status: why next or send returned false; OK while neither has, and on a server after a half-close. */
 bool weft_stream_next(weft_stream *stream, ProtobufCMessage **message);
 bool weft_stream_send(weft_stream *stream, const ProtobufCMessage *message);
 void weft_stream_close_send(weft_stream *stream);

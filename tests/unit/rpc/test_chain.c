@@ -16,8 +16,8 @@ static int start(void **state) {
     memset(&near, 0, sizeof near);
     memset(&far, 0, sizeof far);
     echo_start(&far, NULL, true);
-    echo_start(&near, NULL, false);
     near.next = far.channel;
+    echo_start(&near, NULL, false);
     return 0;
 }
 
@@ -112,7 +112,7 @@ static void group_all(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     weft_group *group = weft_group_new(ctx);
     reply_t *replies[40] = {NULL};
-    char text[40][16];
+    char text[40][24];
     for (int i = 0; i < 40; i++) {
         (void)snprintf(text[i], sizeof text[i], "part %d", i);
         weft_channel *channel = i % 2 ? near.channel : far.channel;
