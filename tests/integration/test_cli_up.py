@@ -192,6 +192,22 @@ class Up(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertRegex(err, r"^error: bad is not ready after 1s")
 
+    def grpc(self, answers, timeout):
+        """A gRPC service whose health is asked; it gives these answers in turn, the last one for ever."""
+        service = os.path.join(os.path.dirname(SERVICE), "up_health.py")
+        return self.write("services: [{name: a, command: [/usr/bin/python3, %s, \"%s\"], ready: {timeout: %s}}]" % (service, answers, timeout))
+
+    def test_health(self):
+        for answers in ("1", "2,2,1", "0,1", "none"):  # SERVING; NOT_SERVING first; UNKNOWN first; no health service
+            code, out, err = self.run_up(self.grpc(answers, "20s"), "--", "true")
+            self.assertEqual(code, 0, err)
+            self.assertEqual(len(re.findall(r"\| asked$", err, re.M)), 0 if answers == "none" else len(answers.split(",")))
+
+    def test_never_healthy(self):
+        code, _, err = self.run_up(self.grpc("2", "2s"))
+        self.assertEqual(code, 1)
+        self.assertIn("error: a is not ready after 2s: its health service says that it is not serving; its last lines:\n    asked\n", err)
+
     def test_program_not_found(self):
         for command, said in (("no-such-program", "there is no such program in PATH"),
                               ("/no/such/program", "No such file or directory"), ("/etc/passwd", "Permission denied")):
@@ -305,9 +321,10 @@ class Up(unittest.TestCase):
         mesh = self.mesh(("a", "ok"))
         self.assertEqual(self.run_up("-q", mesh, "--", "echo", "hello"), (0, "hello\n", ""))
         log = os.path.join(self.dir, "log")
-        self.assertEqual(self.run_up("--log-file", log, mesh, "--", "echo", "hello"), (0, "hello\n", ""))
-        with open(log) as f:
-            self.assertIn("a is ready", f.read())
+        for flags in ([], ["-q"]):
+            self.assertEqual(self.run_up("--log-file", log, *flags, mesh, "--", "echo", "hello"), (0, "hello\n", ""))
+            with open(log) as f:
+                self.assertIn("a is ready", f.read())
 
     # ---- files that are wrong
 

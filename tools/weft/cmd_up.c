@@ -203,7 +203,7 @@ static int run(const cmd_args *in) {
         return EXIT_FAILED;
     }
     up_out out;
-    up_out_init(&out, fd, opt.format == 1, opt.quiet);
+    up_out_init(&out, fd, opt.format == 1, opt.quiet && !opt.log_file);
     code = run_mesh(in, plan, &out);
     up_out_free(&out);
     if (opt.log_file) close(fd);
@@ -244,7 +244,7 @@ static const weft_flag flags[] = {
      .letter = 'q',
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.quiet,
-     .help = "No logs; only what fails."},
+     .help = "Nothing on the terminal but what fails; --log-file still gets the logs."},
     {.name = "check",
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.check,
