@@ -314,6 +314,7 @@ int call_run(const call *what, bool (*unreachable)(void *user, weft_status st), 
         .kind =
             (weft_kind)((method->client_streaming ? 1 : 0) | (method->server_streaming ? 2 : 0)),
         .idempotency = (weft_idempotency)method->idempotency};
+    weft_ctx_wait_for_ready(run.ctx, what->wait);
     weft_ctx_max_reply(run.ctx, 256 * 1024 * 1024);
     const char *why;
     for (const char *const *line = what->headers; *line; line++) {

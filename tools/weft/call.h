@@ -18,6 +18,7 @@ typedef struct call {
     int64_t timeout_ns;
     const char *const *headers; /* "key: value", NULL-terminated */
     bool verbose;
+    bool wait; /* for a server that is not up yet */
     bool emit_defaults;
     bool pretty; /* a single reply is spread over lines */
 } call;

@@ -20,7 +20,7 @@ static struct {
     weft_flag_list headers, protos, roots;
     int64_t timeout;
     int format;
-    bool emit_defaults, verbose;
+    bool emit_defaults, verbose, wait;
 } opt;
 
 /* What the user asked for. */
@@ -108,6 +108,7 @@ static int learn(struct job *job) {
     job->ctx = weft_ctx_new(opt.timeout && opt.timeout < REFLECTION_TIMEOUT ? opt.timeout
                                                                             : REFLECTION_TIMEOUT);
     if (!job->ctx) return contract_failed(WEFT_ENOMEM, &diags);
+    weft_ctx_wait_for_ready(job->ctx, opt.wait);
     for (size_t i = 0; i < opt.headers.count; i++) {
         const char *why;
         if (call_add_header(job->ctx, opt.headers.items[i], &why) == 0) continue;
@@ -258,6 +259,7 @@ static int make_call(struct job *job, const weft_type_method *method) {
                  .timeout_ns = opt.timeout ? opt.timeout : WEFT_NO_TIMEOUT,
                  .headers = terminated(job->arena, &opt.headers),
                  .verbose = opt.verbose,
+                 .wait = opt.wait,
                  .emit_defaults = opt.emit_defaults,
                  .pretty = opt.format == 0};
     if (what.headers)
@@ -354,6 +356,10 @@ static const weft_flag flags[] = {
      .value = "FILE",
      .help =
          "Take the contract from a file made by protoc --descriptor_set_out --include_imports."},
+    {.name = "wait",
+     .type = WEFT_FLAG_BOOL,
+     .to.boolean = &opt.wait,
+     .help = "Wait, within --timeout, for a server that is not up yet."},
     {.name = "emit-defaults",
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.emit_defaults,
