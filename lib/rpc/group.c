@@ -222,6 +222,7 @@ void rpc_group_free(weft_group *group) {
     while (group->running) (void)pthread_cond_wait(&group->cond, &group->lock);
     (void)pthread_mutex_unlock(&group->lock);
     for (int i = 0; i < group->count; i++) {
+        group->parts[i]->reply = NULL; /* nobody waited: the pointer may be gone */
         settle(group, group->parts[i]);
         weft_free(group->parts[i]);
     }

@@ -280,7 +280,7 @@ void weft_server_wait(weft_server *server) {
 
 void weft_server_free(weft_server *server) {
     if (!server) return;
-    if (server->state != RPC_NEW) {
+    if (server->pool) { /* it was started */
         rpc_server_hurry(server);
         weft_server_wait(server);
         if (server->drainer_runs) (void)pthread_join(server->drainer, NULL);
