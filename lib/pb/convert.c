@@ -262,7 +262,8 @@ static void convert_list(pb_context *context, ProtobufCMessage *message,
     size_t index = 0, stored = 0;
     if (node->count && !array) return;
     for (const pb_node *n = node->first; n && !context->fatal; n = n->next) {
-        const pb_path here = {.up = path, .index = index++};
+        const pb_path here = {.up = path, .index = index};
+        index++;
         if (n->kind == PB_NULL && !takes_null(field))
             pb_report(context, &here, n->line, n->column, NULL, "null is not allowed in a list");
         else if (pb_convert_value(context, field, n, &here, array + stored * size))

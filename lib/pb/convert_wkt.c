@@ -141,7 +141,8 @@ static bool convert_list_value(pb_context *context, const weft_type *type,
         node->count ? pb_new_array(context, node->count, sizeof *array) : NULL;
     size_t count = 0, index = 0;
     for (const pb_node *n = node->first; n && !context->fatal; n = n->next) {
-        const pb_path here = {.up = path, .index = index++};
+        const pb_path here = {.up = path, .index = index};
+        index++;
         ProtobufCMessage *held = pb_convert(context, values->message, n, &here);
         if (held) array[count++] = held;
     }

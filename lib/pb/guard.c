@@ -34,12 +34,9 @@ static const uint8_t wire_of[] = {
     [PROTOBUF_C_TYPE_MESSAGE] = PB_BYTES,
 };
 
-const ProtobufCFieldDescriptor *pb_find_field(const ProtobufCMessageDescriptor *type,
-                                              uint32_t number, unsigned hint) {
-    const ProtobufCFieldDescriptor *fields = type->fields;
-    if (hint < type->n_fields && fields[hint].id == number) return &fields[hint];
-    if (hint + 1 < type->n_fields && fields[hint + 1].id == number) return &fields[hint + 1];
-    /* Ranges of consecutive numbers, sorted; one more marks the end of the last. */
+/* In the ranges of consecutive numbers, sorted; one more marks the end of the last. */
+static const ProtobufCFieldDescriptor *search(const ProtobufCMessageDescriptor *type,
+                                              uint32_t number) {
     const ProtobufCIntRange *ranges = type->field_ranges;
     unsigned low = 0, high = type->n_field_ranges;
     while (low < high) {
@@ -51,9 +48,42 @@ const ProtobufCFieldDescriptor *pb_find_field(const ProtobufCMessageDescriptor *
         else if (number - start >= count)
             low = mid + 1;
         else
-            return &fields[ranges[mid].orig_index + (number - start)];
+            return &type->fields[ranges[mid].orig_index + (number - start)];
     }
     return NULL;
+}
+
+static inline const ProtobufCFieldDescriptor *find(const ProtobufCMessageDescriptor *type,
+                                                   uint32_t number, unsigned hint) {
+    if (!type->n_field_ranges) return NULL;
+    /* Most messages number their fields from 1 on. */
+    const ProtobufCIntRange *first = type->field_ranges;
+    if (number - (uint32_t)first->start_value < first[1].orig_index)
+        return &type->fields[number - (uint32_t)first->start_value];
+    if (hint < type->n_fields && type->fields[hint].id == number) return &type->fields[hint];
+    if (hint + 1 < type->n_fields && type->fields[hint + 1].id == number)
+        return &type->fields[hint + 1];
+    return search(type, number);
+}
+
+const ProtobufCFieldDescriptor *pb_find_field(const ProtobufCMessageDescriptor *type,
+                                              uint32_t number, unsigned hint) {
+    return find(type, number, hint);
+}
+
+bool pb_long_varint(const uint8_t **at, const uint8_t *end, unsigned max, uint64_t *value) {
+    const uint8_t *p = *at;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < max && p < end; i++) {
+        const uint8_t b = *p++;
+        sum |= (uint64_t)(b & 0x7f) << (7 * i);
+        if (!(b & 0x80)) {
+            *at = p;
+            *value = sum;
+            return !(i == 9 && b > 1);
+        }
+    }
+    return false;
 }
 
 static int fail(const char **why, int error, const char *text) {
@@ -64,27 +94,34 @@ static int fail(const char **why, int error, const char *text) {
 #define TOO_DEEP "messages are nested deeper than the limit"
 #define BAD_VARINT "a number is cut off or longer than 64 bits"
 
-/* Length of the front of `at` that is ASCII without NUL, eight bytes at a time. */
-static size_t plain_prefix(const uint8_t *at, size_t len) {
+/* Whether a byte of `word` is 0 or above 0x7f. Borrows make it say so only when one is. */
+static inline bool odd_byte(uint64_t word) {
     const uint64_t high = 0x8080808080808080u, ones = 0x0101010101010101u;
-    size_t i = 0;
-    for (; len - i >= 8; i += 8) {
-        uint64_t word;
-        memcpy(&word, at + i, 8);
-        if ((word | (word - ones)) & high)
-            break; /* a byte >= 0x80, or a borrow out of a zero byte */
-    }
-    while (i < len && at[i] && at[i] < 0x80) i++;
-    return i;
+    return (word | (word - ones)) & high;
 }
 
-static int check_string(const uint8_t *at, size_t len, const char **why) {
-    const size_t plain = plain_prefix(at, len);
-    if (plain == len) return 0;
-    if (memchr(at + plain, 0, len - plain))
-        return fail(why, WEFT_EPARSE, "a string holds a NUL byte");
-    if (!weft_utf8_valid(at + plain, len - plain))
-        return fail(why, WEFT_EPARSE, "a string is not valid UTF-8");
+static inline uint64_t load(const uint8_t *at, size_t size) {
+    uint64_t word = 0x0101010101010101u; /* bytes not loaded are not odd */
+    memcpy(&word, at, size);
+    return word;
+}
+
+/* Whether all is ASCII without NUL: eight bytes at a time, the last ones twice. */
+static inline bool is_plain(const uint8_t *at, size_t len) {
+    if (len >= 8) {
+        for (size_t i = 0; len - i > 8; i += 8)
+            if (odd_byte(load(at + i, 8))) return false;
+        return !odd_byte(load(at + len - 8, 8));
+    }
+    if (len >= 4) return !odd_byte(load(at, 4)) && !odd_byte(load(at + len - 4, 4));
+    for (size_t i = 0; i < len; i++)
+        if (!at[i] || at[i] >= 0x80) return false;
+    return true;
+}
+
+static int check_odd_string(const uint8_t *at, size_t len, const char **why) {
+    if (memchr(at, 0, len)) return fail(why, WEFT_EPARSE, "a string holds a NUL byte");
+    if (!weft_utf8_valid(at, len)) return fail(why, WEFT_EPARSE, "a string is not valid UTF-8");
     return 0;
 }
 
@@ -98,17 +135,14 @@ static int check_packed(ProtobufCType type, const uint8_t *at, size_t len, const
     default:
         while (at < end) {
             uint64_t value;
-            if (*at < 0x80)
-                at++;
-            else if (!pb_varint(&at, end, 10, &value))
-                return fail(why, WEFT_EPARSE, BAD_VARINT);
+            if (!pb_varint(&at, end, 10, &value)) return fail(why, WEFT_EPARSE, BAD_VARINT);
         }
         return 0;
     }
 }
 
 /* True when this singular message field was met before in this message, or may have been. */
-static bool seen_before(frame *f, const ProtobufCFieldDescriptor *field) {
+static inline bool seen_before(frame *f, const ProtobufCFieldDescriptor *field) {
     unsigned index = (unsigned)(field - f->type->fields);
     if (index > SEEN_LAST) index = SEEN_LAST;
     uint64_t *word = &f->seen[index / 64];
@@ -126,12 +160,12 @@ typedef struct opening {
 #define NONE SIZE_MAX
 
 /* A length-delimited value of `len` bytes at `at`. */
-static int check_bytes(frame *f, const ProtobufCFieldDescriptor *field, const uint8_t *at,
-                       size_t len, opening *open, unsigned *flags, const char **why) {
+static inline int check_bytes(frame *f, const ProtobufCFieldDescriptor *field, const uint8_t *at,
+                              size_t len, opening *open, unsigned *flags, const char **why) {
     if (!field) return 0;
     switch (field->type) {
     case PROTOBUF_C_TYPE_STRING:
-        return check_string(at, len, why);
+        return is_plain(at, len) ? 0 : check_odd_string(at, len, why);
     case PROTOBUF_C_TYPE_BYTES:
         return 0;
     case PROTOBUF_C_TYPE_MESSAGE:
@@ -147,10 +181,9 @@ static int check_bytes(frame *f, const ProtobufCFieldDescriptor *field, const ui
 }
 
 /* Steps over the value of one field at *at. */
-static int step(frame *f, const uint8_t **at, uint32_t number, unsigned wire, opening *open,
-                unsigned *flags, const char **why) {
-    const ProtobufCFieldDescriptor *field =
-        f->type ? pb_find_field(f->type, number, f->hint) : NULL;
+static inline int step(frame *f, const uint8_t **at, uint32_t number, unsigned wire, opening *open,
+                       unsigned *flags, const char **why) {
+    const ProtobufCFieldDescriptor *field = f->type ? find(f->type, number, f->hint) : NULL;
     const size_t left = (size_t)(f->end - *at);
     uint64_t value = 0;
     if (field) {
@@ -182,12 +215,10 @@ static int step(frame *f, const uint8_t **at, uint32_t number, unsigned wire, op
     }
 }
 
-static int read_tag(const uint8_t **at, const uint8_t *end, uint32_t *number, unsigned *wire,
-                    const char **why) {
-    uint64_t tag = **at;
-    if (tag < 0x80)
-        ++*at;
-    else if (!pb_varint(at, end, 5, &tag) || tag > UINT32_MAX)
+static inline int read_tag(const uint8_t **at, const uint8_t *end, uint32_t *number, unsigned *wire,
+                           const char **why) {
+    uint64_t tag = 0;
+    if (!pb_varint(at, end, 5, &tag) || tag > UINT32_MAX)
         return fail(why, WEFT_EPARSE, "a field number is cut off or above 536870911");
     *number = (uint32_t)tag >> 3;
     *wire = (unsigned)tag & 7;

@@ -30,21 +30,17 @@ const ProtobufCFieldDescriptor *pb_find_field(const ProtobufCMessageDescriptor *
 /* Bytes that a value of that type takes in the C struct (bool is an int). */
 size_t pb_c_size(ProtobufCType type);
 
+/* The rest of pb_varint. */
+bool pb_long_varint(const uint8_t **at, const uint8_t *end, unsigned max, uint64_t *value);
+
 /* A varint of at most `max` bytes at *at; false when it is unterminated or too long. */
 static inline bool pb_varint(const uint8_t **at, const uint8_t *end, unsigned max,
                              uint64_t *value) {
-    const uint8_t *p = *at;
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < max && p < end; i++) {
-        const uint8_t b = *p++;
-        sum |= (uint64_t)(b & 0x7f) << (7 * i);
-        if (!(b & 0x80)) {
-            *at = p;
-            *value = sum;
-            return !(i == 9 && b > 1);
-        }
+    if (*at < end && **at < 0x80) {
+        *value = *(*at)++;
+        return true;
     }
-    return false;
+    return pb_long_varint(at, end, max, value);
 }
 
 /* Wire types. */
