@@ -24,6 +24,9 @@ struct rpc_pool {
     int shared;               /* limit of short_running */
     int short_running, long_running;
     int threads, idle;
+    /* Threads that were woken or made and have not looked for work yet. At most one: it wakes the next if
+     * there is more than it takes, so short tasks that come fast do not each cost a thread switch. */
+    int coming;
     bool stopping;
 };
 
@@ -65,9 +68,27 @@ static rpc_task *next_task(rpc_pool *pool, bool *is_long) {
     return task;
 }
 
+static bool runnable(const rpc_pool *pool) {
+    return pool->longs.count || (pool->shorts.count && pool->short_running < pool->shared);
+}
+
+static bool add_worker(rpc_pool *pool);
+
+/* Sees to it that somebody looks for work. False: nobody can be had. Under the lock. */
+static bool call_worker(rpc_pool *pool) {
+    if (pool->coming) return true;
+    if (pool->idle)
+        (void)pthread_cond_signal(&pool->work);
+    else if (!add_worker(pool))
+        return false;
+    pool->coming++;
+    return true;
+}
+
 static void run_task(rpc_pool *pool, rpc_task *task, bool is_long) {
     int *running = is_long ? &pool->long_running : &pool->short_running;
     (*running)++;
+    if (runnable(pool)) (void)call_worker(pool);
     (void)pthread_mutex_unlock(&pool->lock);
     task->run(task);
     (void)pthread_mutex_lock(&pool->lock);
@@ -81,13 +102,15 @@ static bool wait_for_work(rpc_pool *pool) {
     pool->idle++;
     bool woken = rpc_cond_wait(&pool->work, &pool->lock, until);
     pool->idle--;
-    return woken || !surplus || pool->longs.count || pool->shorts.count;
+    if (pool->coming) pool->coming--; /* a thread more or less that finds nothing does no harm */
+    return woken || !surplus || runnable(pool);
 }
 
 static void *worker_run(void *user) {
     worker *self = user;
     rpc_pool *pool = self->pool;
     (void)pthread_mutex_lock(&pool->lock);
+    pool->coming--;
     for (;;) {
         bool is_long = false;
         rpc_task *task = next_task(pool, &is_long);
@@ -135,18 +158,10 @@ int rpc_pool_submit(rpc_pool *pool, rpc_task *task, bool is_long) {
     int error = 0;
     (void)pthread_mutex_lock(&pool->lock);
     weft_list_splice(&ended, &pool->ended);
-    size_t spare = (size_t)(pool->shared - pool->short_running);
-    size_t shorts = pool->shorts.count < spare ? pool->shorts.count : spare;
-    size_t runnable = pool->longs.count + shorts;
-    bool runs_now = is_long || pool->shorts.count < spare;
-    if (runs_now && runnable + 1 > (size_t)pool->idle && !add_worker(pool)) {
-        /* A short task can wait for another to end, a stream's may never. */
-        if (is_long || pool->short_running == 0) error = WEFT_ENOMEM;
-    }
-    if (!error) {
-        queue_push(is_long ? &pool->longs : &pool->shorts, task);
-        if (runs_now) (void)pthread_cond_signal(&pool->work);
-    }
+    bool runs_now = is_long || pool->short_running < pool->shared;
+    /* A short task can wait for another to end, a stream's may never. */
+    if (runs_now && !call_worker(pool) && (is_long || pool->short_running == 0)) error = WEFT_ENOMEM;
+    if (!error) queue_push(is_long ? &pool->longs : &pool->shorts, task);
     (void)pthread_mutex_unlock(&pool->lock);
     join_ended(&ended);
     return error;
