@@ -192,7 +192,8 @@ static bool convert_enum(pb_context *context, const weft_type_enum *type, const 
             return false;
         }
         *slot = (int32_t)number;
-        if (type->proto3 || protobuf_c_enum_descriptor_get_value(type->pbc, *slot)) return true;
+        const bool open = type->proto3 && !PB_ENUM_OF(type)->null_value; /* any null reads as 0 */
+        if (open || protobuf_c_enum_descriptor_get_value(type->pbc, *slot)) return true;
         if (!context->ignore_unknown)
             pb_report(context, path, node->line, node->column, NULL, "%d is no value of %s", *slot,
                       type->name);

@@ -36,6 +36,11 @@ void pb_encode_members(pb_encoder *e, const weft_type *type, const ProtobufCMess
 void pb_encode_wellknown(pb_encoder *e, const weft_type *type, const ProtobufCMessage *message,
                          const pb_path *path);
 
+/* Which entries of a map have a later one with the same key: on the wire the last one counts, in JSON
+ * there can be one only. NULL: context.fatal is set. */
+bool *pb_superseded(pb_encoder *e, ProtobufCMessage *const *array, size_t count,
+                    const weft_type_field *key);
+
 /* Memory that dies with the encoding; NULL sets context.fatal. */
 weft_arena *pb_encode_scratch(pb_encoder *e);
 

@@ -219,6 +219,44 @@ static void map_key(const weft_type_field *key, const ProtobufCMessage *entry,
     }
 }
 
+/* The bytes that make a key of a map what it is. */
+static const void *key_bytes(const weft_type_field *key, const ProtobufCMessage *entry,
+                             size_t *size) {
+    const void *slot = pb_slot(entry, key);
+    *size = pb_c_size(key->pbc->type);
+    if (key->kind != KIND_STRING) return slot;
+    const char *text = *(char *const *)slot;
+    if (!text) text = "";
+    *size = strlen(text);
+    return text;
+}
+
+#define FEW_ENTRIES 8u
+
+bool *pb_superseded(pb_encoder *e, ProtobufCMessage *const *array, size_t count,
+                    const weft_type_field *key) {
+    bool *gone = pb_encode_scratch(e) ? pb_scratch(&e->context, count, sizeof *gone) : NULL;
+    weft_map met;
+    weft_map_init(&met, count);
+    for (size_t i = count; gone && i-- > 0 && !e->context.fatal;) {
+        size_t size = 0, other_size = 0;
+        const void *own = array[i] ? key_bytes(key, array[i], &size) : NULL;
+        if (!own) continue;
+        if (count > FEW_ENTRIES) {
+            const int rc = weft_map_add_bytes(&met, own, size, NULL);
+            gone[i] = rc == WEFT_EEXIST;
+            if (rc && rc != WEFT_EEXIST) e->context.fatal = rc;
+            continue;
+        }
+        for (size_t k = i + 1; k < count && !gone[i]; k++) {
+            const void *other = array[k] ? key_bytes(key, array[k], &other_size) : NULL;
+            gone[i] = other && size == other_size && !memcmp(own, other, size);
+        }
+    }
+    weft_map_free(&met, NULL);
+    return e->context.fatal ? NULL : gone;
+}
+
 static void encode_map(pb_encoder *e, const weft_type_field *field, const ProtobufCMessage *message,
                        const pb_path *path) {
     const weft_type_field *key = weft_type_field_by_number(field->message, 1);
@@ -227,10 +265,11 @@ static void encode_map(pb_encoder *e, const weft_type_field *field, const Protob
     const size_t count = pb_count(message, field);
     bool first = true;
     if (!pb_encode_open(e, '{', path)) return;
+    const bool *gone = array && count > 1 ? pb_superseded(e, array, count, key) : NULL;
     for (size_t i = 0; i < count && array && !pb_encode_over(e); i++) {
         char number[WEFT_NUM_TEXT];
         const char *name = number;
-        if (!array[i]) continue;
+        if (!array[i] || (gone && gone[i])) continue;
         if (key->kind == KIND_STRING) {
             name = *(char *const *)pb_slot(array[i], key);
             if (!name) name = "";

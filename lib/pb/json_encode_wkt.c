@@ -84,7 +84,10 @@ static void encode_only_field(pb_encoder *e, const weft_type *type, const Protob
     ProtobufCMessage *const *array = *(ProtobufCMessage * *const *)pb_slot(message, only);
     bool first = true;
     if (!pb_encode_open(e, object ? '{' : '[', path)) return;
-    for (size_t i = 0; array && i < pb_count(message, only) && !pb_encode_over(e); i++) {
+    const size_t count = array ? pb_count(message, only) : 0;
+    const bool *gone = object && count > 1 ? pb_superseded(e, array, count, key) : NULL;
+    for (size_t i = 0; i < count && !pb_encode_over(e); i++) {
+        if (gone && gone[i]) continue;
         pb_path here = {.up = path, .index = i};
         const ProtobufCMessage *held = array[i];
         if (object) {

@@ -218,6 +218,18 @@ static void run(parser *p) {
     yajl_free(p->yajl);
 }
 
+/* Vertical tab and form feed: blanks to yajl, not to JSON, whose strings cannot hold them either. */
+static bool has_odd_blank(parser *p) {
+    for (size_t i = 0; i < p->len; i++) {
+        if (p->text[i] != '\v' && p->text[i] != '\f') continue;
+        seek(p, i);
+        pb_report(p->b.context, NULL, p->line, p->column, NULL,
+                  "malformed JSON: invalid char in json text");
+        return true;
+    }
+    return false;
+}
+
 pb_node *pb_json_parse(pb_context *context, const char *text, size_t len) {
     parser *p = pb_scratch(context, 1, sizeof *p);
     if (!p) return NULL;
@@ -226,6 +238,7 @@ pb_node *pb_json_parse(pb_context *context, const char *text, size_t len) {
     p->len = len;
     p->line = p->column = 1;
     p->blocks.before = p->blocks.after = &p->blocks;
+    if (has_odd_blank(p)) return NULL;
     if (!setjmp(p->out_of_memory)) {
         run(p);
     } else {

@@ -42,6 +42,8 @@ const json_case json_cases[] = {
     FAILS("{\"text\":\"a\nb\"}", "malformed JSON: invalid character inside string"),
     FAILS("{\"text\":\"\\x\"}",
           "malformed JSON: inside a string, '\\' occurs before a character which it may not"),
+    FAILS("{\"i32\":1\v}", "line 1, column 9: malformed JSON: invalid char in json text"),
+    FAILS("{}\f", "line 1, column 3: malformed JSON: invalid char in json text"),
     FAILS("[]", "line 1, column 1: expected an object, found a list"),
     FAILS("null", "expected an object, found null"),
     FAILS("1", "line 1, column 1: expected an object, found a number"),
@@ -246,6 +248,8 @@ const json_case json_cases[] = {
     SAME("{\"value\":null}"),
     GIVES("{\"null\":null}", "{}"),
     GIVES("{\"null\":\"NULL_VALUE\"}", "{}"),
+    GIVES("{\"null\":0}", "{}"),
+    FAILS("{\"null\":7}", "null: 7 is no value of google.protobuf.NullValue"),
     SAME("{\"rNull\":[null,null]}"),
     SAME("{\"rValue\":[null,1,\"a\",true,[],{}]}"),
 

@@ -220,6 +220,36 @@ static void the_encoder_refuses(void **state) {
     }
 }
 
+/* On the wire a key may come twice; the last one counts. */
+static void repeated_keys_of_maps(void **state) {
+    (void)state;
+    weft_arena *arena = weft_arena_new(0);
+    weft_buf wire, out;
+    weft_buf_init(&wire, 0);
+    weft_buf_init(&out, 0);
+    const weft_type *type = weft_registry_message(registries[1], "test.pb3.All");
+    for (int i = 0; i < 20; i++)
+        weft_buf_printf(&wire, "\xfa\x01\x06\x0a\x01%c\x12\x01%c", 'a' + i % 3, 'a' + i);
+    ProtobufCMessage *m =
+        weft_unpack(type->pbc, (const uint8_t *)wire.data, wire.len, NULL, arena, NULL, NULL);
+    assert_string_equal(encode(registries[1], m, NULL, &out),
+                        "{\"labels\":{\"c\":\"r\",\"a\":\"s\",\"b\":\"t\"}}");
+    wire.len = 27;
+    m = weft_unpack(type->pbc, (const uint8_t *)wire.data, wire.len, NULL, arena, NULL, NULL);
+    assert_string_equal(encode(registries[1], m, NULL, &out),
+                        "{\"labels\":{\"a\":\"a\",\"b\":\"b\",\"c\":\"c\"}}");
+    static const char twice[] =
+        "\x82\x02\x04\x08\x05\x12\x00\x82\x02\x06\x08\x05\x12\x02\x10\x07"
+        "\x8a\x04\x07\x0a\x05\x0a\x01k\x12\x00\x8a\x04\x09\x0a\x07\x0a\x01k\x12\x02\x08\x00";
+    m = weft_unpack(type->pbc, (const uint8_t *)twice, sizeof twice - 1, NULL, arena, NULL, NULL);
+    assert_non_null(m);
+    assert_string_equal(encode(registries[1], m, NULL, &out),
+                        "{\"byNumber\":{\"5\":{\"size\":7}},\"struct\":{\"k\":null}}");
+    weft_buf_free(&wire);
+    weft_buf_free(&out);
+    weft_arena_free(arena);
+}
+
 static void values_inside_any_are_guarded(void **state) {
     (void)state;
     static const char wire[] = "\xea\x03\x16\x0a\x10x/test.pb3.Inner\x12\x02\x0a\x05";
@@ -316,6 +346,7 @@ int main(void) {
         cmocka_unit_test(cases),
         cmocka_unit_test(options_of_the_encoder),
         cmocka_unit_test(the_encoder_refuses),
+        cmocka_unit_test(repeated_keys_of_maps),
         cmocka_unit_test(values_inside_any_are_guarded),
         cmocka_unit_test(a_type_that_is_not_registered),
         cmocka_unit_test(limits),
