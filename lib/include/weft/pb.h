@@ -144,7 +144,8 @@ weft_registry *weft_registry_new(void) WEFT_MUST_USE;
 void weft_registry_free(weft_registry *registry);
 
 /* Adds a compiled-in file and what it imports; files already there are skipped (same name, other
- * content: WEFT_ECONFLICT). */
+ * content: WEFT_ECONFLICT; comments and JSON names that follow from the names make no difference).
+ * Imports that nobody linked and nothing needs are taken out of the bytes that reflection serves. */
 int weft_registry_add_file(weft_registry *registry, const weft_file *file,
                            weft_diags *diags) WEFT_MUST_USE;
 
@@ -189,7 +190,7 @@ typedef struct weft_json_options {
     size_t size;         /* sizeof(weft_json_options) */
     const char *file;    /* name in diagnostics; NULL: none */
     size_t max_bytes;    /* of the text; 0: 16 MiB */
-    unsigned max_depth;  /* 0: 100 */
+    unsigned max_depth;  /* lists and objects in each other; 0: 100; at most 256 */
     bool ignore_unknown; /* decode: skip unknown fields instead of reporting them */
     bool proto_names;    /* encode: field names as in the .proto file */
     bool emit_defaults;  /* encode: fields without presence that hold their default, too */
@@ -197,9 +198,9 @@ typedef struct weft_json_options {
     unsigned indent;     /* encode: spaces a level; 0: one line */
 } weft_json_options;
 
-/* proto3 JSON mapping (protobuf.dev/programming-guides/json). The message is allocated in `arena`.
- * On failure returns WEFT_EPARSE, WEFT_ELIMIT or WEFT_ENOMEM with every problem found in `diags`.
- */
+/* proto3 JSON mapping (protobuf.dev/programming-guides/json), strictly. The message is allocated in
+ * `arena`. On failure returns WEFT_EPARSE, WEFT_ELIMIT or WEFT_ENOMEM with every problem found in
+ * `diags`, each with its path, line and column (which counts characters); *out is untouched. */
 int weft_json_decode(const weft_registry *registry, const weft_type *type, const char *text,
                      size_t len, const weft_json_options *options, weft_arena *arena,
                      ProtobufCMessage **out, weft_diags *diags) WEFT_MUST_USE;
