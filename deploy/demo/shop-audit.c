@@ -1,9 +1,11 @@
-/* weft-shop-audit: reads the five databases of the shop and checks that goods, money and orders agree.
+/* weft-shop-audit: reads the five databases of the shop and checks that goods, money and orders
+ * agree.
  *
- * It trusts nothing but ledgers: every total a service keeps is compared with the sum of what it is the total of,
- * and what one service wrote with what the others wrote about the same order. Each contradiction is a sentence.
- * The databases are opened one after another, so audit a shop at rest: an order in progress is not a
- * contradiction (--settled makes it one), but money that moves between two looks would be. */
+ * It trusts nothing but ledgers: every total a service keeps is compared with the sum of what it
+ * is the total of, and what one service wrote with what the others wrote about the same order.
+ * Each contradiction is a sentence. The databases are opened one after another, so audit a shop
+ * at rest: an order in progress is not a contradiction (--settled makes it one), but money that
+ * moves between two looks would be. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -419,13 +421,12 @@ static void compare(void) {
     while (weft_map_next(&books.stock, &at, NULL, NULL, &value)) {
         const struct stock *s = value;
         const int64_t sum = s->initial + s->restocked - s->committed + s->returned;
-        expect(
-            C_STOCK, s->on_hand == sum && s->committed == s->taken && s->returned == s->back,
-            "product %s: %lld on hand; %lld initial + %lld restocked - %lld committed + %lld returned is "
-            "%lld; reservations took %lld and gave back %lld",
-            s->product, (long long)s->on_hand, (long long)s->initial, (long long)s->restocked,
-            (long long)s->committed, (long long)s->returned, (long long)sum, (long long)s->taken,
-            (long long)s->back);
+        expect(C_STOCK, s->on_hand == sum && s->committed == s->taken && s->returned == s->back,
+               "product %s: %lld on hand; %lld initial + %lld restocked - %lld committed + %lld "
+               "returned is %lld; reservations took %lld and gave back %lld",
+               s->product, (long long)s->on_hand, (long long)s->initial, (long long)s->restocked,
+               (long long)s->committed, (long long)s->returned, (long long)sum, (long long)s->taken,
+               (long long)s->back);
         expect(C_OPEN, s->reserved == s->open,
                "product %s: %lld reserved, open reservations sum to %lld", s->product,
                (long long)s->reserved, (long long)s->open);

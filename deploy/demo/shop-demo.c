@@ -1,8 +1,10 @@
-/* weft-shop-demo: places orders in a running shop over gRPC and shows that goods and money add up.
+/* weft-shop-demo: places orders in a running shop over gRPC and shows that goods and money add
+ * up.
  *
- * What it does is planned from --seed before the first call, so two runs against new shops place the same orders.
- * Among them are one by a customer who cannot pay, which fails at the payment and is undone; two for the last item
- * of a product at the same moment, of which exactly one wins; and one that is cancelled after all. */
+ * What it does is planned from --seed before the first call, so two runs against new shops place
+ * the same orders. Among them are one by a customer who cannot pay, which fails at the payment
+ * and is undone; two for the last item of a product at the same moment, of which exactly one
+ * wins; and one that is cancelled after all. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -429,15 +431,15 @@ static int load(weft_arena *arena, int argc, char **argv, int64_t *orders, int64
          .to.string = &demo.run,
          .initial = "",
          .max = "20",
-         .help =
-             "Name of this run, in addresses and keys: a run repeated under its name changes nothing. "
-             "Default: a new one."},
+         .help = "Name of this run, in addresses and keys; new in this shop. Default: made from "
+                 "the time."},
         {.name = "show",
          .type = WEFT_FLAG_INT,
          .to.integer = show,
          .initial = "10",
          .min = "0",
-         .help = "How many rows of each table to print; what is remarkable is always printed."},
+         .help = "Name of this run, in addresses and keys; new in this shop. Default: made from "
+                 "the time."},
     };
     weft_flags flags = {
         .program = "weft-shop-demo",

@@ -1,4 +1,5 @@
-/* Fault points. The table is the documentation: tests take the names from `weft-shop fault-points`. */
+/* Fault points. The table is the documentation: tests take the names from `weft-shop
+ * fault-points`. */
 #include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,10 +10,10 @@
 #include "weft/log.h"
 #include "weft/stub.h"
 
-/* In a service that is called: "before" is inside the transaction, ahead of its commit; "after" is when it is
- * durable (or read) and the caller has no answer yet.
- * In order: "before" is when a step is written down as begun and nothing was sent; "after" is when the answer
- * came and is not written down yet. accept: the order's own first transaction; finish: its last one. */
+/* In a service that is called: "before" is inside the transaction, ahead of its commit; "after"
+ * is when it is durable (or read) and the caller has no answer yet. In order: "before" is when a
+ * step is written down as begun and nothing was sent; "after" is when the answer came and is not
+ * written down yet. accept: the order's own first transaction; finish: its last one. */
 static const char *const points[] = {
     "user:after-get-user",
     "product:after-batch-get-products",

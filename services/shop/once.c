@@ -1,7 +1,7 @@
 /* Idempotency keys: a call is decided once, and its answer kept with its effect.
  *
- * A record holds the whole request, not a hash: requests are small (SHOP_REQUEST_MAX), and then no two are
- * ever taken for the same. `code` is NULL while an accepted call is not answered yet. */
+ * A record holds the whole request, not a hash: requests are small (SHOP_REQUEST_MAX), and then
+ * no two are ever taken for the same. `code` is NULL while an accepted call is not answered yet. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -184,7 +184,8 @@ static weft_status record_answer(weft_ctx *ctx, weft_tx *tx, const char *key,
     return weft_ok();
 }
 
-/* The effect was rolled back; between that and now the same call may have been decided elsewhere. */
+/* The effect was rolled back; between that and now the same call may have been decided
+ * elsewhere. */
 static weft_status record_refusal(weft_ctx *ctx, const char *key, const ProtobufCMessage *request,
                                   ProtobufCMessage *reply, weft_status refusal) {
     weft_tx *tx;

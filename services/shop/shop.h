@@ -1,8 +1,10 @@
-/* What the services of the shop share: one process, one database, one way to check fields, to page through
- * lists, to do a thing once, and to be killed at a known point. Rules that users see: shop/user/v1/user.proto.
+/* What the services of the shop share: one process, one database, one way to check fields, to
+ * page through lists, to do a thing once, and to be killed at a known point. Rules that users
+ * see: shop/user/v1/user.proto.
  *
- * A handler reads: check the fields, then one transaction. Text that ends up in a reply lives in the call's
- * context. Everything here may be called from any thread, with a context or transaction of that thread. */
+ * A handler reads: check the fields, then one transaction. Text that ends up in a reply lives in
+ * the call's context. Everything here may be called from any thread, with a context or
+ * transaction of that thread. */
 #ifndef SHOP_SHOP_H
 #define SHOP_SHOP_H
 
@@ -15,7 +17,7 @@
 #include "weft/rpc.h"
 #include "weft/store.h"
 
-/* ---- a service ------------------------------------------------------------------------------------ */
+/* ---- a service ----------------------------------------------------------------------------- */
 
 typedef struct shop shop;
 
@@ -25,8 +27,8 @@ typedef struct shop_info {
     const char *about; /* a phrase for --help */
     const weft_migration *migrations;
     size_t migration_count;
-    /* Fills a new database, in the transaction that marks it as filled. NULL: starts empty. Errors are
-     * remembered by the transaction. */
+    /* Fills a new database, in the transaction that marks it as filled. NULL: starts empty.
+     * Errors are remembered by the transaction. */
     void (*seed)(const shop *self, weft_tx *tx);
     /* Adds the handlers; before the server starts. Returns what <service>_service_add returned. */
     int (*serve)(shop *self, weft_server *server);
@@ -48,8 +50,8 @@ struct shop {
 
 static inline shop *shop_of(const weft_ctx *ctx) { return (shop *)weft_ctx_service(ctx); }
 
-/* Opens `path` with the service's migrations and seeds it if it is new. On failure *why is a weft_free-able
- * sentence. */
+/* Opens `path` with the service's migrations and seeds it if it is new. On failure *why is a
+ * weft_free-able sentence. */
 int shop_open(shop *self, const char *path, char **why) WEFT_MUST_USE;
 
 /* Every service's first migration: the tables that this header's functions use. */
@@ -57,7 +59,7 @@ int shop_open(shop *self, const char *path, char **why) WEFT_MUST_USE;
     { "common", shop_common_schema }
 extern const char shop_common_schema[];
 
-/* ---- checks: OK, or INVALID_ARGUMENT "<field>: <rule>" ---------------------------------------------- */
+/* ---- checks: OK, or INVALID_ARGUMENT "<field>: <rule>" ------------------------------------- */
 
 /* Returns from the calling function when `expression` failed. */
 #define SHOP_TRY(expression)                          \
@@ -92,10 +94,10 @@ weft_status shop_check_money(weft_ctx *ctx, const char *field, const Shop__Money
 weft_status shop_check_enum(weft_ctx *ctx, const char *field, const ProtobufCEnumDescriptor *type,
                             int value, bool optional);
 
-/* ---- values ------------------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------------------------- */
 
-/* `prefix`, "-" and 19 characters: 9 of milliseconds, 10 random, in Crockford's base 32, so that ids sort by
- * time. NULL when the context's memory is out. */
+/* `prefix`, "-" and 19 characters: 9 of milliseconds, 10 random, in Crockford's base 32, so that
+ * ids sort by time. NULL when the context's memory is out. */
 char *shop_new_id(weft_ctx *ctx, const char *prefix);
 
 /* a * b and a + b, false when that overflows or leaves 0 … SHOP_MONEY_MAX. */
@@ -115,7 +117,7 @@ bool shop_set_time(weft_ctx *ctx, Google__Protobuf__Timestamp **field, int64_t w
 /* RESOURCE_EXHAUSTED: the reply does not fit into the call's memory. */
 weft_status shop_no_memory(weft_ctx *ctx);
 
-/* ---- pages -------------------------------------------------------------------------------------------- */
+/* ---- pages --------------------------------------------------------------------------------- */
 
 typedef struct shop_page {
     const char *list;     /* which list: names it and its filters */
@@ -128,13 +130,15 @@ typedef struct shop_page {
 /* Checks page_size and page_token; `list` tells lists and their filters apart. */
 weft_status shop_page_open(weft_ctx *ctx, int32_t page_size, const char *page_token,
                            const char *list, shop_page *page);
-/* Ask the database for page->size + 1 rows, and add one by one: false when the page is full, so there are
- * more: then *next_token is set to continue after `last`. NULL in *next_token: memory is out. */
+/* Ask the database for page->size + 1 rows, and add one by one: false when the page is full, so
+ * there are more: then *next_token is set to continue after `last`. NULL in *next_token: memory
+ * is out. */
 bool shop_page_more(weft_ctx *ctx, shop_page *page, const char *last, char **next_token);
 
-/* ---- transactions -------------------------------------------------------------------------------------- */
+/* ---- transactions -------------------------------------------------------------------------- */
 
-/* INTERNAL, or UNAVAILABLE when the database was busy. Logs the cause, which callers are not shown. */
+/* INTERNAL, or UNAVAILABLE when the database was busy. Logs the cause, which callers are not
+ * shown. */
 weft_status shop_store_status(weft_ctx *ctx, int error, const char *detail);
 
 /* For reading. On OK end with shop_end_read. */
@@ -142,20 +146,23 @@ weft_status shop_begin_read(weft_ctx *ctx, weft_tx **tx);
 /* Ends the transaction; its error, if it had one, else `st`. */
 weft_status shop_end_read(weft_ctx *ctx, weft_tx *tx, weft_status st);
 
-/* ---- once: idempotency keys ------------------------------------------------------------------------------
- * The record of a decided call (key, method, request, answer) is written in the transaction of its effect. */
+/* ---- once: idempotency keys -------------------------------------------------------------------
+ * The record of a decided call (key, method, request, answer) is written in the transaction of
+ * its effect. */
 
-/* Does the work: checks the state, changes it, fills the reply. A failure rolls everything back. Errors of
- * statements are remembered by the transaction and need no check. */
+/* Does the work: checks the state, changes it, fills the reply. A failure rolls everything back.
+ * Errors of statements are remembered by the transaction and need no check. */
 typedef weft_status (*shop_effect)(weft_ctx *ctx, weft_tx *tx, const void *request, void *reply);
 
-/* A call that changes something: answers from the record if there is one, else runs `effect` and records its
- * answer. Failures are not recorded: they changed nothing, and may succeed when repeated. */
+/* A call that changes something: answers from the record if there is one, else runs `effect` and
+ * records its answer. Failures are not recorded: they changed nothing, and may succeed when
+ * repeated. */
 weft_status shop_once(weft_ctx *ctx, const char *key, const ProtobufCMessage *request,
                       ProtobufCMessage *reply, shop_effect effect);
 
-/* The same for the steps of a saga: a refusal (FAILED_PRECONDITION, NOT_FOUND, ALREADY_EXISTS, OUT_OF_RANGE) is
- * recorded too. Else a repeat that was overtaken by the caller's decision to undo could still take effect. */
+/* The same for the steps of a saga: a refusal (FAILED_PRECONDITION, NOT_FOUND, ALREADY_EXISTS,
+ * OUT_OF_RANGE) is recorded too. Else a repeat that was overtaken by the caller's decision to
+ * undo could still take effect. */
 weft_status shop_decide(weft_ctx *ctx, const char *key, const ProtobufCMessage *request,
                         ProtobufCMessage *reply, shop_effect effect);
 
@@ -171,13 +178,15 @@ shop_known shop_recall(weft_ctx *ctx, weft_tx *tx, const char *key, const Protob
 /* Records an accepted call; WEFT_EEXIST when the key was taken meanwhile. */
 weft_status shop_accept(weft_ctx *ctx, weft_tx *tx, const char *key,
                         const ProtobufCMessage *request, const char *subject);
-/* Records the answer of the accepted calls about `subject`; errors are remembered by the transaction. */
+/* Records the answer of the accepted calls about `subject`; errors are remembered by the
+ * transaction. */
 void shop_answer(weft_tx *tx, const char *subject, const void *reply, size_t len);
 
-/* ---- fault points: for tests of crashes -------------------------------------------------------------------
- * WEFT_SHOP_CRASH="order:after-reserve,…" makes the process die by SIGKILL when it reaches such a point;
- * WEFT_SHOP_FAIL="inventory:before-commit-stock,…" makes the call there fail with FAILED_PRECONDITION. Without
- * these variables the points do nothing. `weft-shop fault-points` lists them; they are the table in fault.c. */
+/* ---- fault points: for tests of crashes -------------------------------------------------------
+ * WEFT_SHOP_CRASH="order:after-reserve,…" makes the process die by SIGKILL when it reaches such
+ * a point; WEFT_SHOP_FAIL="inventory:before-commit-stock,…" makes the call there fail with
+ * FAILED_PRECONDITION. Without these variables the points do nothing. `weft-shop fault-points`
+ * lists them; they are the table in fault.c. */
 
 /* Reads the variables. false for a name that is no fault point, with *bad naming it. */
 bool shop_fault_init(const char **bad);

@@ -1,8 +1,9 @@
-/* kill -9 of each service at each step of an order. A scenario arms one fault point (services/shop/fault.c) in one
- * service, asks for an order (or a cancellation), waits for the service to die, and starts it again without the
- * point. While it is dead the auditor must agree that the books are right; then the order must come to the end it
- * would have had, the same answer must be given to the same key, and the auditor must agree that nothing is left
- * in progress. At the end: twenty orders at once while every service is killed in turn. */
+/* kill -9 of each service at each step of an order. A scenario arms one fault point
+ * (services/shop/fault.c) in one service, asks for an order (or a cancellation), waits for the
+ * service to die, and starts it again without the point. While it is dead the auditor must agree
+ * that the books are right; then the order must come to the end it would have had, the same
+ * answer must be given to the same key, and the auditor must agree that nothing is left in
+ * progress. At the end: twenty orders at once while every service is killed in turn. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,6 +263,39 @@ static void run(const struct scenario *s, size_t number) {
     weft_ctx_free(ctx);
 }
 
+/* ---- away */
+
+/* Payment is away when the order is placed: the answer is PENDING, in time, and the order goes on by
+ * itself when payment is back. Whoever tracks it sees that. */
+static void test_away(void) {
+    static const char where[] = "payment is away";
+    check(proc_end(&mesh.services[SHOP_PAYMENT], SIGTERM) == 0, where, "a drain", "another end");
+    weft_ctx *ctx = fresh(2), *track = fresh(30);
+    Order__PlaceOrderResponse *reply = NULL;
+    const weft_status st =
+        order_place_order(mesh.to[SHOP_ORDER], ctx, place_request(ctx, PAYS, "away"), &reply);
+    if (check(!weft_failed(st) && reply->order->state == ORDER__ORDER_STATE__ORDER_STATE_PENDING,
+              where, "a pending order", weft_status_message(st))) {
+        const Order__TrackOrderRequest what = {
+            ORDER_TRACK_ORDER_REQUEST(.order_id = reply->order->order_id)};
+        order_track_order_stream *events = order_track_order(mesh.to[SHOP_ORDER], track, &what);
+        Order__TrackOrderResponse *event = NULL;
+        char last[64] = "";
+        while (strcmp(last, "reserve: done") != 0 && order_track_order_next(events, &event))
+            (void)snprintf(last, sizeof last, "%s", event->what);
+        check(!strcmp(last, "reserve: done"), where, "an event that goods are reserved", last);
+        (void)audit(where, false);
+        check(shop_mesh_start(&mesh, SHOP_PAYMENT, NULL, NULL), where, "a restart", "none");
+        while (order_track_order_next(events, &event))
+            (void)snprintf(last, sizeof last, "%s", event->what);
+        check(!weft_failed(order_track_order_end(events)) && !strcmp(last, "confirmed"), where,
+              "a confirmed order", last);
+    }
+    (void)audit(where, true);
+    weft_ctx_free(ctx);
+    weft_ctx_free(track);
+}
+
 /* ---- all at once */
 
 #define CROWD 20
@@ -311,6 +345,7 @@ int main(void) {
         make_customer("rich", 100000000, rich);
         make_customer("poor", 100, poor);
         for (size_t i = 0; i < SCENARIOS; i++) run(&scenarios[i], i);
+        test_away();
         kill_in_turn();
         check(shop_mesh_stop(&mesh), "shop", "every service drains and exits 0", "see above");
     }

@@ -1,6 +1,7 @@
-/* Every RPC of the shop against real processes: valid, missing, negative, overflow, unknown, the key repeated with
- * the same request and with another one. The right status, the right sentence, and nothing changed: the rows of
- * all five databases are compared before and after. The tables are in tests/support/shop_cases.c. */
+/* Every RPC of the shop against real processes: valid, missing, negative, overflow, unknown, the
+ * key repeated with the same request and with another one. The right status, the right sentence,
+ * and nothing changed: the rows of all five databases are compared before and after. The tables
+ * are in tests/support/shop_cases.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,6 +419,73 @@ static void test_track(void) {
     }
 }
 
+#define CROWD 8
+
+/* The same key from many callers at once: one effect, one answer. */
+static void test_same_key_at_once(void) {
+    weft_ctx *ctx = fresh();
+    weft_group *group = weft_group_new(ctx);
+    Order__PlaceOrderLine line = {
+        ORDER_PLACE_ORDER_LINE(.product_id = (char *)"lip-balm-beeswax", .quantity = 1)};
+    Order__PlaceOrderLine *lines[] = {&line};
+    const Order__PlaceOrderRequest request = {
+        ORDER_PLACE_ORDER_REQUEST(.user_id = (char *)value_of("ann", 3), .lines = lines,
+                                  .n_lines = 1, .idempotency_key = (char *)"at-once")};
+    Order__PlaceOrderResponse *replies[CROWD] = {NULL};
+    for (size_t i = 0; i < CROWD; i++)
+        (void)order_place_order_start(mesh.to[SHOP_ORDER], group, &request, &replies[i]);
+    const weft_status st = weft_group_wait(group);
+    bool one = !weft_failed(st);
+    for (size_t i = 0; one && i < CROWD; i++)
+        one = !strcmp(replies[i]->order->order_id, replies[0]->order->order_id) &&
+              replies[i]->order->state == ORDER__ORDER_STATE__ORDER_STATE_CONFIRMED;
+    check(one, "order.PlaceOrder", "eight at once with one key", "one confirmed order",
+          weft_status_message(st));
+    const result r = call(ctx, "inventory.GetStock", "\"product_id\":\"lip-balm-beeswax\"", NULL);
+    check(strstr(r.json, "\"onHand\":\"319\"") != NULL, "inventory.GetStock", "after it", "319",
+          r.json);
+    weft_ctx_free(ctx);
+}
+
+/* Many orders for the last one: exactly one is confirmed, the others fail and leave nothing. */
+static void test_last_item(void) {
+    weft_ctx *ctx = fresh();
+    result r = call(ctx, "product.CreateProduct",
+                    "\"product\":{\"product_id\":\"test-last\",\"name\":\"Last\","
+                    "\"category\":\"Last\","
+                    "\"price\":{\"minor_units\":10,\"currency_code\":\"EUR\"}}",
+                    "last-1");
+    check(!weft_failed(r.status), "product.CreateProduct", "last", "OK", r.json);
+    r = call(ctx, "inventory.RegisterStock", "\"product_id\":\"test-last\",\"initial_quantity\":1",
+             "last-2");
+    check(!weft_failed(r.status), "inventory.RegisterStock", "last", "OK", r.json);
+    weft_group *group = weft_group_new(ctx);
+    Order__PlaceOrderLine line = {
+        ORDER_PLACE_ORDER_LINE(.product_id = (char *)"test-last", .quantity = 1)};
+    Order__PlaceOrderLine *lines[] = {&line};
+    Order__PlaceOrderResponse *replies[CROWD] = {NULL};
+    for (size_t i = 0; i < CROWD; i++) {
+        const Order__PlaceOrderRequest request = {
+            ORDER_PLACE_ORDER_REQUEST(.user_id = (char *)value_of("ann", 3), .lines = lines,
+                                      .n_lines = 1,
+                                      .idempotency_key = weft_printf(ctx, "last-one-%zu", i))};
+        (void)order_place_order_start(mesh.to[SHOP_ORDER], group, &request, &replies[i]);
+    }
+    const weft_status st = weft_group_wait(group);
+    int confirmed = 0, refused = 0;
+    for (size_t i = 0; i < CROWD; i++) {
+        const Order__Order *order = replies[i] ? replies[i]->order : NULL;
+        confirmed += order && order->state == ORDER__ORDER_STATE__ORDER_STATE_CONFIRMED;
+        refused += order && order->failure && !strcmp(order->failure->step, "reserve");
+    }
+    check(confirmed == 1 && refused == CROWD - 1, "order.PlaceOrder", "eight for the last one",
+          "one confirmed, seven refused", weft_status_message(st));
+    r = call(ctx, "inventory.GetStock", "\"product_id\":\"test-last\"", NULL);
+    check(!strstr(r.json, "onHand") && !strstr(r.json, "reserved"), "inventory.GetStock",
+          "test-last", "nothing on hand, nothing reserved", r.json);
+    weft_ctx_free(ctx);
+}
+
 static bool add_files(void) {
     static const weft_file *const files[] = {
         &weft_file_shop_user_v1_user_proto, &weft_file_shop_product_v1_product_proto,
@@ -444,6 +512,8 @@ int main(void) {
     test_refusal_stays();
     test_total_limit();
     test_pages();
+    test_same_key_at_once();
+    test_last_item();
     check(shop_mesh_stop(&mesh), "shop", "SIGTERM", "every service drains and exits 0",
           "see above");
     printf("%zu rows of tables\n",

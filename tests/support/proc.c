@@ -111,7 +111,8 @@ static bool can_connect(const char *path) {
     return good;
 }
 
-/* A byte on the pipe is the sign; its end without one only says that the program does not know the protocol. */
+/* A byte on the pipe is the sign; its end without one only says that the program does not know
+ * the protocol. */
 bool proc_wait_ready(proc *p, const char *path, int seconds) {
     const long long end = now_ms() + seconds * 1000LL;
     while (now_ms() < end) {

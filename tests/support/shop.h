@@ -27,8 +27,8 @@ bool shop_mesh_stop(shop_mesh *mesh);
 /* Stops what runs, frees the channels, removes the folder. Shows the logs when `failed`. */
 void shop_mesh_close(shop_mesh *mesh, bool failed);
 
-/* The rows of a service's database as text, table by table; the caller frees it. Without what tells nothing:
- * leases, and the record of keys unless `with_keys`. */
+/* The rows of a service's database as text, table by table; the caller frees it. Without what
+ * tells nothing: leases, and the record of keys unless `with_keys`. */
 char *shop_mesh_dump(const shop_mesh *mesh, int service, bool with_keys);
 
 #endif

@@ -6,6 +6,10 @@
 #define MIN64 "\"-9223372036854775808\""
 #define LONG41 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define LONG101 LONG41 LONG41 "aaaaaaaaaaaaaaaaaaa"
+#define PRODUCT(id, name, price)                              \
+    "\"product\":{\"product_id\":\"" id "\",\"name\":\"" name \
+    "\",\"category\":\"Tests\",\"price\":" price "}"
+#define LINE(id, n) "{\"product_id\":\"" id "\",\"quantity\":" #n "}"
 #define EUR(n) "{\"minor_units\":" n ",\"currency_code\":\"EUR\"}"
 
 /* In this order: later ones build on earlier ones. */
@@ -29,30 +33,18 @@ const struct shop_change shop_changes[] = {
     {"user.SuspendUser", "\"user_id\":\"$sue\",\"reason\":\"again\"",
      "\"user_id\":\"$sue\",\"reason\":\"else\"", "USER_STATE_SUSPENDED", NULL},
 
-    {"product.CreateProduct",
-     "\"product\":{\"product_id\":\"test-one\",\"name\":\"One\",\"category\":\"Tests\",\"price\":" EUR(
-         "1000") "}",
-     "\"product\":{\"product_id\":\"test-one\",\"name\":\"One\",\"category\":\"Tests\",\"price\":" EUR(
-         "1001") "}",
-     "PRODUCT_STATE_ON_SALE", NULL},
+    {"product.CreateProduct", PRODUCT("test-one", "One", EUR("1000")),
+     PRODUCT("test-one", "One", EUR("1001")), "PRODUCT_STATE_ON_SALE", NULL},
     {"product.CreateProduct",
      "\"product\":{\"product_id\":\"test-yen\",\"name\":\"Yen\",\"category\":\"Tests\",\"price\":"
      "{\"minor_units\":500,\"currency_code\":\"JPY\"}}",
      "\"product\":{\"product_id\":\"test-yen\",\"name\":\"Yen\",\"category\":\"Tests\",\"price\":"
      "{\"minor_units\":501,\"currency_code\":\"JPY\"}}",
      "JPY", NULL},
-    {"product.CreateProduct",
-     "\"product\":{\"product_id\":\"test-dear\",\"name\":\"Dear\",\"category\":\"Tests\",\"price\":" EUR(
-         "100000000") "}",
-     "\"product\":{\"product_id\":\"test-dear\",\"name\":\"Dear\",\"category\":\"Tests\",\"price\":" EUR(
-         "99999999") "}",
-     "100000000", NULL},
-    {"product.CreateProduct",
-     "\"product\":{\"product_id\":\"test-old\",\"name\":\"Old\",\"category\":\"Tests\",\"price\":" EUR(
-         "7") "}",
-     "\"product\":{\"product_id\":\"test-old\",\"name\":\"Old\",\"category\":\"Tests\",\"price\":" EUR(
-         "8") "}",
-     "test-old", NULL},
+    {"product.CreateProduct", PRODUCT("test-dear", "Dear", EUR("100000000")),
+     PRODUCT("test-dear", "Dear", EUR("99999999")), "100000000", NULL},
+    {"product.CreateProduct", PRODUCT("test-old", "Old", EUR("7")),
+     PRODUCT("test-old", "Old", EUR("8")), "test-old", NULL},
     {"product.UpdatePrice",
      "\"product_id\":\"test-one\",\"price\":" EUR("1200") ",\"expected_price\":" EUR("1000"),
      "\"product_id\":\"test-one\",\"price\":" EUR("1300"), "\"minorUnits\":\"1200\"", NULL},
@@ -303,16 +295,13 @@ const struct shop_refusal shop_refusals[] = {
      "\"order_id\":\"o-x\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":2147483647}]",
      INVALID, "lines[0].quantity: must be at most 1000"},
     {"inventory.ReserveStock",
-     "\"order_id\":\"o-x\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":1},{\"product_id\":\"test-"
-     "one\",\"quantity\":1}]",
-     INVALID, "lines[1].product_id: \"test-one\" is in lines[0] already"},
+     "\"order_id\":\"o-x\",\"lines\":[" LINE("test-one", 1) "," LINE("test-one", 1) "]", INVALID,
+     "lines[1].product_id: \"test-one\" is in lines[0] already"},
     {"inventory.ReserveStock",
      "\"order_id\":\"o-x\",\"lines\":[{\"product_id\":\"no-such\",\"quantity\":1}]", NOWHERE,
      "no stock"},
     {"inventory.ReserveStock",
-     "\"order_id\":\"o-x\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":15},{\"product_id\":\"test-"
-     "yen\",\"quantity\":1}]",
-     NOT_NOW,
+     "\"order_id\":\"o-x\",\"lines\":[" LINE("test-one", 15) "," LINE("test-yen", 1) "]", NOT_NOW,
      "product \"test-one\": 15 wanted, 14 available; product \"test-yen\": 1 wanted, 0 available"},
     {"inventory.ReserveStock",
      "\"order_id\":\"o-hand-1\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":2}]", TAKEN,
@@ -396,9 +385,8 @@ const struct shop_refusal shop_refusals[] = {
      "\"user_id\":\"$ann\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":2147483647}]",
      INVALID, "lines[0].quantity: must be at most 1000"},
     {"order.PlaceOrder",
-     "\"user_id\":\"$ann\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":1},{\"product_id\":\"test-"
-     "one\",\"quantity\":2}]",
-     INVALID, "is in lines[0] already"},
+     "\"user_id\":\"$ann\",\"lines\":[" LINE("test-one", 1) "," LINE("test-one", 2) "]", INVALID,
+     "is in lines[0] already"},
     {"order.PlaceOrder",
      "\"user_id\":\"u-none\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":1}]", NOWHERE,
      "no user \"u-none\""},
@@ -412,9 +400,8 @@ const struct shop_refusal shop_refusals[] = {
      "\"user_id\":\"$ann\",\"lines\":[{\"product_id\":\"test-old\",\"quantity\":1}]", NOT_NOW,
      "product \"test-old\" is retired"},
     {"order.PlaceOrder",
-     "\"user_id\":\"$ann\",\"lines\":[{\"product_id\":\"test-one\",\"quantity\":1},{\"product_id\":\"test-"
-     "yen\",\"quantity\":1}]",
-     NOT_NOW, "is priced in JPY, another line in EUR"},
+     "\"user_id\":\"$ann\",\"lines\":[" LINE("test-one", 1) "," LINE("test-yen", 1) "]", NOT_NOW,
+     "is priced in JPY, another line in EUR"},
     {"order.GetOrder", "", INVALID, "order_id: is required"},
     {"order.GetOrder", "\"order_id\":\"o-none\"", NOWHERE, "no order \"o-none\""},
     {"order.ListOrders", "\"page_size\":-1", INVALID, "page_size:"},

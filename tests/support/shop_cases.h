@@ -1,12 +1,12 @@
-/* What test_shop_rpcs asks of the shop: tables of requests in JSON. "$name" stands for a value that an earlier
- * reply had. */
+/* What test_shop_rpcs asks of the shop: tables of requests in JSON. "$name" stands for a value
+ * that an earlier reply had. */
 #ifndef TESTS_SUPPORT_SHOP_CASES_H
 #define TESTS_SUPPORT_SHOP_CASES_H
 
 #include <stddef.h>
 
-/* A call that changes something. It is made; then again with the same key; then `other` is asked for with that
- * key; then without a key, and with a malformed one. */
+/* A call that changes something. It is made; then again with the same key; then `other` is asked
+ * for with that key; then without a key, and with a malformed one. */
 struct shop_change {
     const char *method;  /* "user.CreateUser" */
     const char *request; /* without idempotency_key */

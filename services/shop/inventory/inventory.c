@@ -1,4 +1,5 @@
-/* The inventory service: goods and promises of goods. Contract: proto/shop/inventory/v1/inventory.proto */
+/* The inventory service: goods and promises of goods. Contract:
+ * proto/shop/inventory/v1/inventory.proto */
 #include <string.h>
 
 #include "services/shop/inventory/rows.h"

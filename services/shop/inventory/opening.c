@@ -1,4 +1,5 @@
-/* What is in the warehouse on the first day. Inventory's own data: it knows products by their id only. */
+/* What is in the warehouse on the first day. Inventory's own data: it knows products by their id
+ * only. */
 #include "services/shop/inventory/opening.h"
 
 const struct opening_stock opening_stock[] = {

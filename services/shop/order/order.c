@@ -1,5 +1,5 @@
-/* The order service: goods promised, money taken, or neither. Contract: proto/shop/order/v1/order.proto
- * Read saga.h first; the steps of an order are in place.c. */
+/* The order service: goods promised, money taken, or neither. Contract:
+ * proto/shop/order/v1/order.proto Read saga.h first; the steps of an order are in place.c. */
 #include <string.h>
 
 #include "services/shop/order/rows.h"
@@ -123,7 +123,8 @@ static shop_known recall(weft_ctx *ctx, const char *key, const ProtobufCMessage 
     return known;
 }
 
-/* Ends the accepting transaction. Someone may have accepted the same call meanwhile: then this is theirs. */
+/* Ends the accepting transaction. Someone may have accepted the same call meanwhile: then this
+ * is theirs. */
 static weft_status end_accept(weft_ctx *ctx, weft_tx *tx, weft_status st) {
     if (weft_failed(st) || weft_tx_error(tx)) return shop_end_read(ctx, tx, st);
     const int error = weft_tx_commit(tx);

@@ -19,7 +19,8 @@ extern const size_t order_migration_count;
 /* The sagas: place.c. */
 extern const saga_kind order_place_saga, order_cancel_saga;
 
-/* With its lines. NOT_FOUND when there is none. Needs nothing of a handler's context but its memory. */
+/* With its lines. NOT_FOUND when there is none. Needs nothing of a handler's context but its
+ * memory. */
 weft_status order_find(weft_ctx *ctx, weft_tx *tx, const char *order_id, Order__Order **order);
 
 /* Writes a new order, PENDING, with its lines. `now` is wall ns. */

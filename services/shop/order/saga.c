@@ -34,8 +34,9 @@ const saga_options *saga_engine_options(const saga_engine *engine) { return &eng
 
 typedef enum verdict { VERDICT_DONE, VERDICT_REFUSED, VERDICT_UNKNOWN } verdict;
 
-/* The callee remembers its refusals (shop_decide), so a repeat that is refused proves that no try before it took
- * effect. Refusals by others on the way (a policy, a wrong version) prove that only of the very first try. */
+/* The callee remembers its refusals (shop_decide), so a repeat that is refused proves that no
+ * try before it took effect. Refusals by others on the way (a policy, a wrong version) prove
+ * that only of the very first try. */
 static verdict judge(weft_status st, int64_t tries) {
     switch (st.code) {
     case WEFT_OK:

@@ -1,17 +1,19 @@
-/* A small engine for sagas: steps that call other services, written down before they are tried, undone in
- * reverse when one is refused.
+/* A small engine for sagas: steps that call other services, written down before they are tried,
+ * undone in reverse when one is refused.
  *
  *     place:  reserve (undo: release)  ->  charge (undo: refund)  ->  commit
  *
- * EXECUTING runs the steps in order. A step that is refused turns the saga to COMPENSATING, which undoes the
- * steps that are done, last first. COMPLETED and FAILED are the ends. A step whose outcome is not known
- * (no answer, or an answer that proves nothing) is tried again with the same key until it is known; nothing
- * is ever guessed. An undo that is refused parks the saga: it is shown, and tried again at the next start.
+ * EXECUTING runs the steps in order. A step that is refused turns the saga to COMPENSATING,
+ * which undoes the steps that are done, last first. COMPLETED and FAILED are the ends. A step
+ * whose outcome is not known (no answer, or an answer that proves nothing) is tried again with
+ * the same key until it is known; nothing is ever guessed. An undo that is refused parks the
+ * saga: it is shown, and tried again at the next start.
  *
- * Who works on a saga holds its lease and checks it in every transaction, so two threads, or two instances of
- * the service, never work on one saga at once, and one that overslept cannot write.
+ * Who works on a saga holds its lease and checks it in every transaction, so two threads, or two
+ * instances of the service, never work on one saga at once, and one that overslept cannot write.
  *
- * The engine knows nothing of orders: a saga's kind brings its steps and says what else to write. */
+ * The engine knows nothing of orders: a saga's kind brings its steps and says what else to
+ * write. */
 #ifndef SHOP_ORDER_SAGA_H
 #define SHOP_ORDER_SAGA_H
 
@@ -60,8 +62,8 @@ typedef struct saga {
     } steps[SAGA_STEPS_MAX];
 } saga;
 
-/* A step or its undo: one call that is safe to repeat with `key`. `user` is the engine's. *result may be set to
- * text that lives in the context. */
+/* A step or its undo: one call that is safe to repeat with `key`. `user` is the engine's.
+ * *result may be set to text that lives in the context. */
 typedef weft_status (*saga_action)(void *user, weft_ctx *ctx, const saga *s, const char *key,
                                    const char **result);
 
@@ -75,10 +77,11 @@ typedef struct saga_kind {
     const char *name; /* "place" */
     const saga_step *steps;
     size_t count;
-    /* A refusal parks the saga instead of undoing what is done: for a saga that is itself an undo. */
+    /* A refusal parks the saga instead of undoing what is done: for a saga that is itself an
+     * undo. */
     bool forward_only;
-    /* In the transaction that makes the news durable: something happened ("reserve: done"); the saga ended. Errors
-     * are remembered by the transaction. */
+    /* In the transaction that makes the news durable: something happened ("reserve: done"); the
+     * saga ended. Errors are remembered by the transaction. */
     void (*news)(void *user, weft_tx *tx, const saga *s, const char *what);
     void (*ended)(void *user, weft_ctx *ctx, weft_tx *tx, const saga *s);
 } saga_kind;
@@ -97,22 +100,24 @@ typedef struct saga_options {
     void *user;
 } saga_options;
 
-/* NULL when memory is out. Stop ends the threads (work in hand stays unfinished) and frees the engine; NULL is
- * allowed. */
+/* NULL when memory is out. Stop ends the threads (work in hand stays unfinished) and frees the
+ * engine; NULL is allowed. */
 saga_engine *saga_engine_new(const saga_options *options);
 int saga_engine_start(saga_engine *engine) WEFT_MUST_USE;
 void saga_engine_stop(saga_engine *engine);
 
-/* Writes a new saga down, in the caller's transaction, for the caller to follow. Errors are remembered by it. */
+/* Writes a new saga down, in the caller's transaction, for the caller to follow. Errors are
+ * remembered by it. */
 void saga_begin(const saga_engine *engine, weft_tx *tx, const saga_kind *kind, const char *id,
                 const char *subject);
 
-/* Works on a saga, or waits for whoever does, until it has ended, the context is nearly over or `most_ns` have
- * passed. What is not ended then, the engine's threads go on with. */
+/* Works on a saga, or waits for whoever does, until it has ended, the context is nearly over or
+ * `most_ns` have passed. What is not ended then, the engine's threads go on with. */
 void saga_follow(saga_engine *engine, weft_ctx *ctx, const char *id, int64_t most_ns);
 
-/* Waits until a transaction of this engine was committed after `*seen` was last set, but at most 100 ms (another
- * instance may be at work), or until the context is over: then false. Start with *seen = 0. */
+/* Waits until a transaction of this engine was committed after `*seen` was last set, but at most
+ * 100 ms (another instance may be at work), or until the context is over: then false. Start with
+ * *seen = 0. */
 bool saga_await(saga_engine *engine, const weft_ctx *ctx, uint64_t *seen);
 
 /* ---- inside the engine: saga_rows.c */
@@ -121,7 +126,8 @@ bool saga_await(saga_engine *engine, const weft_ctx *ctx, uint64_t *seen);
 int saga_load(const saga_engine *engine, weft_ctx *ctx, const char *id, saga *out) WEFT_MUST_USE;
 /* Writes all of it. */
 void saga_store(weft_tx *tx, const saga *s, int64_t now);
-/* Ids of at most `max` unfinished sagas that are due, in the context; returns how many, or a negative error. */
+/* Ids of at most `max` unfinished sagas that are due, in the context; returns how many, or a
+ * negative error. */
 int saga_due(weft_db *db, weft_ctx *ctx, int64_t now, const char **ids, int max) WEFT_MUST_USE;
 int saga_unpark(weft_db *db) WEFT_MUST_USE;
 
@@ -137,8 +143,8 @@ typedef enum saga_pass {
     SAGA_BUSY, /* someone else holds the lease */
     SAGA_LATER /* not before next_try; also after an error of the database */
 } saga_pass;
-/* Works on the saga as far as it goes now; not before its next_try unless told `now`. *next_try is set for
- * SAGA_LATER. */
+/* Works on the saga as far as it goes now; not before its next_try unless told `now`. *next_try
+ * is set for SAGA_LATER. */
 saga_pass saga_work(saga_engine *engine, weft_ctx *ctx, const char *id, bool now,
                     int64_t *next_try);
 const saga_options *saga_engine_options(const saga_engine *engine);

@@ -1,5 +1,5 @@
-/* Threads that go on with sagas nobody follows: after a crash, after a caller gave up, or later because a service
- * was away. */
+/* Threads that go on with sagas nobody follows: after a crash, after a caller gave up, or later
+ * because a service was away. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>

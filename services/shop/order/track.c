@@ -38,7 +38,8 @@ static weft_status find_events(weft_ctx *ctx, weft_tx *tx, const char *order_id,
     return weft_ok();
 }
 
-/* Sends what came after *after. Each look has a scratch context, so that a long stream stays small. */
+/* Sends what came after *after. Each look has a scratch context, so that a long stream stays
+ * small. */
 static weft_status send_news(weft_ctx *ctx, const char *order_id, int64_t *after,
                              order_track_order_writer *out, bool *over) {
     weft_ctx *scratch = weft_ctx_child(ctx, WEFT_NO_TIMEOUT);

@@ -58,7 +58,8 @@ weft_status payment_move(weft_ctx *ctx, weft_tx *tx, const Payment__Wallet *wall
     const char *currency = wallet->balance->currency_code;
     const int64_t before = wallet->balance->minor_units;
     int64_t after;
-    /* The limit is for top-ups: a refund must never be refused for what came in since the charge. */
+    /* The limit is for top-ups: a refund must never be refused for what came in since the
+     * charge. */
     if (__builtin_add_overflow(before, amount, &after) || after < 0 ||
         (kind == PAYMENT__WALLET_ENTRY_KIND__WALLET_ENTRY_KIND_TOP_UP && after > SHOP_MONEY_MAX)) {
         const char *holds = shop_money_text(ctx, before, currency);

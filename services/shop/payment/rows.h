@@ -12,8 +12,9 @@ extern const size_t payment_migration_count;
 weft_status payment_find_wallet(weft_ctx *ctx, weft_tx *tx, const char *user_id,
                                 const char *currency, Payment__Wallet **wallet);
 
-/* Changes a wallet's balance by `amount` (negative: takes) and writes the entry. FAILED_PRECONDITION when the
- * wallet holds too little, OUT_OF_RANGE when it would hold too much. */
+/* Changes a wallet's balance by `amount` (negative: takes) and writes the entry.
+ * FAILED_PRECONDITION when the wallet holds too little, OUT_OF_RANGE when it would hold too
+ * much. */
 weft_status payment_move(weft_ctx *ctx, weft_tx *tx, const Payment__Wallet *wallet,
                          Payment__WalletEntryKind kind, int64_t amount, const char *payment_id);
 

@@ -1,4 +1,5 @@
-/* The product service: the catalogue and its prices. Contract: proto/shop/product/v1/product.proto */
+/* The product service: the catalogue and its prices. Contract:
+ * proto/shop/product/v1/product.proto */
 #include <string.h>
 
 #include "services/shop/product/rows.h"

@@ -11,7 +11,8 @@ static bool in_word(unsigned char c) {
     return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* "olive oil" becomes "\"olive\"* \"oil\"*": each word quoted, so that nothing in it is an operator. */
+/* "olive oil" becomes "\"olive\"* \"oil\"*": each word quoted, so that nothing in it is an
+ * operator. */
 static weft_status to_match(weft_ctx *ctx, const char *query, const char **match) {
     size_t words = 0;
     char *out = weft_alloc(ctx, strlen(query) * 5 + 1);
