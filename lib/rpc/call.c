@@ -108,7 +108,8 @@ bool rpc_call_start(rpc_call *call, const ProtobufCMessage *request, bool hook, 
     tp_out out;
     if (!rpc_call_open(call, &unary_events, call, arena, st)) return false;
     if (!rpc_call_pack(transport, call->call, request, &out)) {
-        *st = weft_status_make(arena, WEFT_RESOURCE_EXHAUSTED, "%s: no memory for the request", name);
+        *st =
+            weft_status_make(arena, WEFT_RESOURCE_EXHAUSTED, "%s: no memory for the request", name);
         call_drop(call);
         return false;
     }
@@ -129,10 +130,12 @@ bool rpc_call_start(rpc_call *call, const ProtobufCMessage *request, bool hook, 
 static weft_status take_reply(rpc_call *call, weft_arena *arena, ProtobufCMessage **reply) {
     const char *name = call->method->path + 1;
     if (!call->has_message)
-        return weft_status_make(arena, WEFT_INTERNAL, "%s: the status is OK but there is no reply", name);
+        return weft_status_make(arena, WEFT_INTERNAL, "%s: the status is OK but there is no reply",
+                                name);
     if (call->message.len > call->max_reply) {
         const tp_end large = {.cause = TP_TOO_LARGE, .code = WEFT_RESOURCE_EXHAUSTED};
-        return rpc_status_of_end(arena, &large, call->method, call->channel->target, call->max_reply);
+        return rpc_status_of_end(arena, &large, call->method, call->channel->target,
+                                 call->max_reply);
     }
     const weft_guard_limits limits = {.max_bytes = call->max_reply};
     const char *why = "malformed";
@@ -140,7 +143,8 @@ static weft_status take_reply(rpc_call *call, weft_arena *arena, ProtobufCMessag
     ProtobufCMessage *message = weft_unpack(call->method->output, call->message.data,
                                             call->message.len, &limits, arena, &error, &why);
     if (!message)
-        return weft_status_make(arena, error == WEFT_ENOMEM ? WEFT_RESOURCE_EXHAUSTED : WEFT_INTERNAL,
+        return weft_status_make(arena,
+                                error == WEFT_ENOMEM ? WEFT_RESOURCE_EXHAUSTED : WEFT_INTERNAL,
                                 "%s: reply: %s", name, why);
     *reply = message;
     return weft_ok();
@@ -222,7 +226,8 @@ static void async_failed(void *user) {
 }
 
 void weft_stub_async(weft_channel *channel, weft_ctx *ctx, const weft_method *method,
-                     const ProtobufCMessage *request, weft_client_thunk thunk, weft_fn fn, void *user) {
+                     const ProtobufCMessage *request, weft_client_thunk thunk, weft_fn fn,
+                     void *user) {
     async_call *own = weft_calloc(1, sizeof *own);
     weft_arena *arena = weft_arena_new(0);
     if (!own || !arena) {

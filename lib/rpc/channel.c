@@ -96,10 +96,11 @@ static bool resolve(weft_channel *channel, const char *target, route *to) {
     if (len && !target[len] && set_env("WEFT_OUTBOUND"))
         return route_env(channel, "WEFT_OUTBOUND", target, len, to);
     if (len && !target[len])
-        channel_fail(channel,
-                     "no way to \"%s\": set %s, or WEFT_OUTBOUND, to an address, or dial an address "
-                     "(host:port, [v6]:port, unix:/path, unix-abstract:name)",
-                     target, variable);
+        channel_fail(
+            channel,
+            "no way to \"%s\": set %s, or WEFT_OUTBOUND, to an address, or dial an address "
+            "(host:port, [v6]:port, unix:/path, unix-abstract:name)",
+            target, variable);
     else
         channel_fail(channel, "\"%s\" is neither a service name nor an address: %s", target,
                      why ? why : "bad host");
@@ -123,7 +124,8 @@ static void connect(weft_channel *channel, const char *target, const weft_dial_o
         .max_metadata = options->max_metadata ? options->max_metadata : RPC_MAX_METADATA,
     };
     channel->channel = channel->transport->channel_new(&lower);
-    if (!channel->channel) channel_fail(channel, "cannot dial \"%s\": no memory or threads left", target);
+    if (!channel->channel)
+        channel_fail(channel, "cannot dial \"%s\": no memory or threads left", target);
 }
 
 /* Stands in when not even a channel could be allocated. */
@@ -131,7 +133,8 @@ static weft_channel no_channel = {.error = (char *)"no memory for a channel", .t
 
 weft_channel *weft_dial_with(const char *target, const weft_dial_options *options) {
     weft_dial_options known = {.size = sizeof known};
-    if (options) memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
+    if (options)
+        memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
     weft_channel *channel = weft_calloc(1, sizeof *channel);
     char *copy = weft_heap_strdup(target ? target : "");
     if (!channel || !copy) {

@@ -8,7 +8,8 @@ static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned library_users;
 
 static void to_our_log(gpr_log_func_args *args) {
-    weft_log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? WEFT_LOG_WARN : WEFT_LOG_DEBUG;
+    weft_log_level level =
+        args->severity == GPR_LOG_SEVERITY_ERROR ? WEFT_LOG_WARN : WEFT_LOG_DEBUG;
     weft_log(level, args->message, WEFT_S("from", "grpc"));
 }
 

@@ -60,8 +60,8 @@ struct tp_call {
             grpc_status_code code;
             grpc_slice message;
             int64_t deadline;
-            size_t limit;   /* C-core's, for one received message */
-            size_t largest; /* message sent */
+            size_t limit;            /* C-core's, for one received message */
+            size_t largest;          /* message sent */
             grpc_metadata *metadata; /* to send; values are referenced */
             size_t metadata_count;
             uint32_t flags;

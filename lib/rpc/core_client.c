@@ -51,7 +51,8 @@ static int to_int(size_t value) { return value > INT_MAX ? INT_MAX : (int)value;
 
 /* As C-core's URI parser wants it: everything but plain characters as %XX. */
 static void add_escaped(char *out, size_t size, const char *text) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:";
     size_t at = strlen(out);
     for (; *text && at + 4 < size; text++) {
         if (strchr(plain, *text))
@@ -113,7 +114,7 @@ static grpc_channel *channel_make(const tp_channel *channel, int max_reply) {
 
 static grpc_channel *channel_for(tp_channel *channel, size_t max_reply, size_t *used) {
     size_t limit = channel->max_reply, class = 0;
-    for (; max_reply > limit && class < LIMIT_CLASSES - 1; class++)
+    for (; max_reply > limit && class < LIMIT_CLASSES - 1; class ++)
         limit = limit > SIZE_MAX / 4 ? SIZE_MAX : limit * 4;
     if (class == LIMIT_CLASSES - 1) limit = INT_MAX;
     *used = (size_t)to_int(limit);
@@ -171,7 +172,8 @@ static bool too_large_here(const tp_call *call, const char *text, size_t len) {
     char copy[128];
     size_t got = 0, limit = 0;
     (void)snprintf(copy, sizeof copy, "%.*s", (int)(len < 127 ? len : 127), text);
-    if (sscanf(copy, "Received message larger than max (%zu vs. %zu)", &got, &limit) != 2) return false;
+    if (sscanf(copy, "Received message larger than max (%zu vs. %zu)", &got, &limit) != 2)
+        return false;
     return limit == call->u.c.limit && got > call->u.c.largest;
 }
 

@@ -105,7 +105,8 @@ void weft_ctx_free(weft_ctx *ctx) {
         return;
     }
     /* Freeing it would leave them with a dangling pointer; it is leaked instead. */
-    weft_log(WEFT_LOG_ERROR, "weft_ctx_free of a context in use: end its calls, streams and children first");
+    weft_log(WEFT_LOG_ERROR,
+             "weft_ctx_free of a context in use: end its calls, streams and children first");
     weft_ctx_cancel(ctx);
 }
 
@@ -161,7 +162,8 @@ void rpc_ctx_detach(weft_ctx *ctx, rpc_hook *hook) {
 
 weft_status rpc_ctx_why(const weft_ctx *ctx, weft_arena *arena, const char *method) {
     if (ctx->deadline != WEFT_NO_DEADLINE && weft_now(NULL) >= ctx->deadline)
-        return weft_status_make(arena, WEFT_DEADLINE_EXCEEDED, "%s: the deadline has passed", method);
+        return weft_status_make(arena, WEFT_DEADLINE_EXCEEDED, "%s: the deadline has passed",
+                                method);
     return weft_status_make(arena, WEFT_CANCELLED, "%s: cancelled", method);
 }
 

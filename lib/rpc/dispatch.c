@@ -39,7 +39,8 @@ static void uncount(weft_server *server, size_t held) {
     (void)pthread_mutex_lock(&server->lock);
     server->calls--;
     server->bytes -= held;
-    if (server->calls == 0 && server->state >= RPC_DRAINING) (void)pthread_cond_broadcast(&server->cond);
+    if (server->calls == 0 && server->state >= RPC_DRAINING)
+        (void)pthread_cond_broadcast(&server->cond);
     (void)pthread_mutex_unlock(&server->lock);
 }
 
@@ -56,7 +57,8 @@ static void unref(rpc_server_call *call) {
     /* The context reads the call's headers: it goes first. */
     bool clear = !call->has_ctx || rpc_ctx_clear(&call->ctx);
     if (!clear)
-        weft_log(WEFT_LOG_ERROR, "a handler returned while calls or contexts made from its own live on",
+        weft_log(WEFT_LOG_ERROR,
+                 "a handler returned while calls or contexts made from its own live on",
                  WEFT_S("method", call->entry->method->path));
     call->transport->call_free(call->call);
     if (clear) weft_free(call);
@@ -96,7 +98,8 @@ void rpc_server_headers(rpc_server_call *call) {
     call->headers_sent = true;
     if (!count) return;
     if (count > 8) list = weft_arena_alloc(call->ctx.arena, count * sizeof *list);
-    if (list) call->transport->call_headers(call->call, list, rpc_meta_list(&call->ctx.initial, list));
+    if (list)
+        call->transport->call_headers(call->call, list, rpc_meta_list(&call->ctx.initial, list));
 }
 
 /* Once. `reply` goes only with OK. */
@@ -106,7 +109,8 @@ static void finish(rpc_server_call *call, weft_status st, const ProtobufCMessage
     tp_out out;
     char room[MESSAGE_MAX + 4];
     if (atomic_exchange(&call->finished, true)) {
-        weft_log(WEFT_LOG_ERROR, "a call was answered twice", WEFT_S("method", call->entry->method->path));
+        weft_log(WEFT_LOG_ERROR, "a call was answered twice",
+                 WEFT_S("method", call->entry->method->path));
         return;
     }
     bool packed = st.code == WEFT_OK && reply;
@@ -116,7 +120,8 @@ static void finish(rpc_server_call *call, weft_status st, const ProtobufCMessage
     }
     rpc_server_headers(call);
     if (call->has_ctx && call->ctx.trailing.count + 1 > 8)
-        trailers = weft_arena_alloc(call->ctx.arena, (call->ctx.trailing.count + 1) * sizeof *trailers);
+        trailers =
+            weft_arena_alloc(call->ctx.arena, (call->ctx.trailing.count + 1) * sizeof *trailers);
     const tp_finish how = {
         .reply = packed ? &out : NULL,
         .code = weft_code_name((int)st.code) && (int)st.code >= 0 && st.code <= WEFT_UNAUTHENTICATED
@@ -140,8 +145,8 @@ static weft_status unpack_request(rpc_server_call *call, const ProtobufCMessage 
     const weft_guard_limits limits = {.max_bytes = call->server->options.max_request};
     const char *why = "malformed";
     int error = 0;
-    *request = weft_unpack(call->entry->method->input, call->request.data, call->request.len, &limits,
-                           call->ctx.arena, &error, &why);
+    *request = weft_unpack(call->entry->method->input, call->request.data, call->request.len,
+                           &limits, call->ctx.arena, &error, &why);
     call->transport->release(&call->request);
     call->has_request = false;
     if (*request) return weft_ok();
@@ -248,7 +253,9 @@ static void on_message(void *user, tp_in *message, bool lost) {
         on_request(call, message, lost);
 }
 
-static void on_sent(void *user, bool ok) { rpc_stream_on_sent(((rpc_server_call *)user)->stream, ok); }
+static void on_sent(void *user, bool ok) {
+    rpc_stream_on_sent(((rpc_server_call *)user)->stream, ok);
+}
 
 static void on_end(void *user, const tp_end *end) {
     rpc_server_call *call = user;
@@ -314,7 +321,8 @@ static void refuse_unknown(rpc_server_call *call, const tp_request *request) {
                             ? memchr(request->path + 1, '/', request->path_len - 1)
                             : NULL;
     if (!slash) {
-        (void)snprintf(text, sizeof text, "\"%.*s\" is not /package.Service/Method", len, request->path);
+        (void)snprintf(text, sizeof text, "\"%.*s\" is not /package.Service/Method", len,
+                       request->path);
     } else {
         const char *service = request->path + 1;
         size_t size = (size_t)(slash - service);
@@ -322,7 +330,8 @@ static void refuse_unknown(rpc_server_call *call, const tp_request *request) {
             (void)snprintf(text, sizeof text, "service %.*s has no method %.*s", (int)(size % 256),
                            service, (int)((request->path_len - size - 2) % 200), slash + 1);
         else
-            (void)snprintf(text, sizeof text, "there is no service %.*s here", (int)(size % 400), service);
+            (void)snprintf(text, sizeof text, "there is no service %.*s here", (int)(size % 400),
+                           service);
     }
     finish_text(call, WEFT_UNIMPLEMENTED, text);
 }
@@ -355,7 +364,8 @@ void rpc_server_on_call(void *user, tp_call *lower, const tp_request *request) {
     weft_server *server = user;
     rpc_server_call *call = weft_calloc(1, sizeof *call);
     if (!call) {
-        server->transport->call_refuse(lower, WEFT_RESOURCE_EXHAUSTED, "server: no memory for the call");
+        server->transport->call_refuse(lower, WEFT_RESOURCE_EXHAUSTED,
+                                       "server: no memory for the call");
         return;
     }
     call->server = server;

@@ -49,7 +49,9 @@ void weft_group_cancel(weft_group *group) {
     (void)pthread_mutex_unlock(&group->lock);
 }
 
-static void hook_cancel(rpc_hook *hook) { weft_group_cancel(WEFT_CONTAINER(hook, weft_group, hook)); }
+static void hook_cancel(rpc_hook *hook) {
+    weft_group_cancel(WEFT_CONTAINER(hook, weft_group, hook));
+}
 
 weft_group *weft_group_new(weft_ctx *ctx) {
     weft_group *group = weft_calloc(1, sizeof *group);
@@ -111,7 +113,8 @@ int weft_stub_start(weft_channel *channel, weft_group *group, const weft_method 
     if (group->count == PARTS_MAX) return WEFT_ELIMIT;
     part *p = part_new(group);
     if (!p) return WEFT_ENOMEM;
-    p->call = (rpc_call){.channel = channel, .ctx = group->ctx, .method = method, .done = part_done};
+    p->call =
+        (rpc_call){.channel = channel, .ctx = group->ctx, .method = method, .done = part_done};
     p->reply = reply;
     (void)pthread_mutex_lock(&group->lock);
     bool stopped = group->cancelled;
@@ -204,13 +207,15 @@ weft_status weft_group_wait(weft_group *group) {
 
 weft_status weft_group_status(weft_group *group, int number) {
     if (number < 0 || number >= group->count)
-        return weft_status_make(group->ctx->arena, WEFT_INTERNAL, "the group has no part %d", number);
+        return weft_status_make(group->ctx->arena, WEFT_INTERNAL, "the group has no part %d",
+                                number);
     part *p = group->parts[number];
     (void)pthread_mutex_lock(&group->lock);
     bool ended = p->ended;
     (void)pthread_mutex_unlock(&group->lock);
     if (!ended)
-        return weft_status_make(group->ctx->arena, WEFT_UNKNOWN, "part %d has not ended yet", number);
+        return weft_status_make(group->ctx->arena, WEFT_UNKNOWN, "part %d has not ended yet",
+                                number);
     settle(group, p);
     return p->st;
 }

@@ -83,7 +83,8 @@ static void watcher_cancel(rpc_hook *hook) {
 }
 
 /* Each change at most once; a draining server ends its watches, so that it can stop. */
-static weft_status watch_until(weft_ctx *ctx, watcher *self, const char *service, weft_stream *out) {
+static weft_status watch_until(weft_ctx *ctx, watcher *self, const char *service,
+                               weft_stream *out) {
     int sent = -1;
     for (;;) {
         (void)pthread_mutex_lock(&self->health->lock);
@@ -97,7 +98,8 @@ static weft_status watch_until(weft_ctx *ctx, watcher *self, const char *service
         if (cancelled) return rpc_ctx_why(ctx, ctx->arena, "grpc.health.v1.Health/Watch");
         check_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
         response.status = now;
-        if ((int)now != sent && !weft_stream_send(out, &response.base)) return weft_stream_status(out);
+        if ((int)now != sent && !weft_stream_send(out, &response.base))
+            return weft_stream_status(out);
         sent = (int)now;
         if (draining) return weft_unavailable(ctx, "the server is draining");
     }

@@ -20,7 +20,13 @@
 
 /* ---- live objects, for tests: all zero when everything was given back */
 
-typedef enum rpc_live { RPC_CTXS, RPC_CALLS, RPC_STREAMS, RPC_SERVER_CALLS, RPC_LIVE_KINDS } rpc_live;
+typedef enum rpc_live {
+    RPC_CTXS,
+    RPC_CALLS,
+    RPC_STREAMS,
+    RPC_SERVER_CALLS,
+    RPC_LIVE_KINDS
+} rpc_live;
 void rpc_live_add(rpc_live kind, int by);
 long rpc_live_count(rpc_live kind);
 
@@ -65,7 +71,7 @@ typedef struct rpc_metas {
 } rpc_metas;
 
 typedef struct rpc_trace {
-    char parent[56];   /* the whole traceparent; "" until asked for */
+    char parent[56]; /* the whole traceparent; "" until asked for */
     uint8_t id[16], span[8];
     uint8_t flags;
     bool sent_by_caller;

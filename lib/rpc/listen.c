@@ -60,8 +60,8 @@ static int clear_stale(const char *path, char **why) {
         return refuse(why, weft_error_from_errno(errno), "unix:%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(info.st_mode))
-        return refuse(why, WEFT_EEXIST, "unix:%s: there is a file of that name, and it is no socket",
-                      path);
+        return refuse(why, WEFT_EEXIST,
+                      "unix:%s: there is a file of that name, and it is no socket", path);
     memcpy(to.sun_path, path, strnlen(path, sizeof to.sun_path - 1));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return refuse(why, WEFT_EIO, "unix:%s: socket: %s", path, strerror(errno));
@@ -78,7 +78,8 @@ static int clear_stale(const char *path, char **why) {
 /* ---- TCP */
 
 static int resolve(weft_addr *address, char **why) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     char host[NI_MAXHOST], text[NI_MAXHOST + 16];
     int error = getaddrinfo(address->host, NULL, &hints, &found);
@@ -96,7 +97,8 @@ static int resolve(weft_addr *address, char **why) {
 
 /* C-core says no more than that it failed; the kernel is asked first, for its reason. */
 static int try_bind(const weft_addr *address, char **why) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     char port[8], text[WEFT_ADDR_TEXT];
     int on = 1, error = 0;
@@ -104,7 +106,8 @@ static int try_bind(const weft_addr *address, char **why) {
     if (getaddrinfo(address->host, port, &hints, &found) != 0) return 0;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, 1) < 0) error = errno;
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, 1) < 0)
+        error = errno;
     if (fd >= 0) (void)close(fd);
     freeaddrinfo(found);
     if (!error) return 0;
@@ -119,10 +122,11 @@ static int check_tcp(weft_addr *address, bool unsafe, char **why) {
         if (error < 0) return error;
     }
     if (!unsafe && !weft_addr_is_local(address))
-        return refuse(why, WEFT_EINVAL,
-                      "%s: others could read along; listen on 127.0.0.1 or unix:/path, or ask for it "
-                      "with weft_server_unsafe_plaintext or --unsafe-plaintext",
-                      weft_addr_format(address, text));
+        return refuse(
+            why, WEFT_EINVAL,
+            "%s: others could read along; listen on 127.0.0.1 or unix:/path, or ask for it "
+            "with weft_server_unsafe_plaintext or --unsafe-plaintext",
+            weft_addr_format(address, text));
     return try_bind(address, why);
 }
 

@@ -37,8 +37,9 @@ static int load(settings *to, weft_flags *flags, weft_arena *arena, int argc, ch
          .to.list = &to->listen,
          .env = "WEFT_LISTEN",
          .value = "ADDRESS",
-         .help = "Where to listen: host:port, [v6]:port, unix:/path or unix-abstract:name; port 0 is any "
-                 "free one. May be given again, or several separated by commas."},
+         .help =
+             "Where to listen: host:port, [v6]:port, unix:/path or unix-abstract:name; port 0 is any "
+             "free one. May be given again, or several separated by commas."},
         {.name = "grace",
          .type = WEFT_FLAG_DURATION,
          .to.duration = &to->grace,
@@ -189,7 +190,8 @@ static void serve(weft_server *server, int fd) {
         if (read(fd, &count, sizeof count) < 0 && errno != EINTR) break;
         if (stopped(server) || !count) continue;
         if (signals == 0) {
-            weft_log(WEFT_LOG_INFO, "draining", WEFT_I("grace_ms", server->options.grace_ns / WEFT_NS_PER_MS));
+            weft_log(WEFT_LOG_INFO, "draining",
+                     WEFT_I("grace_ms", server->options.grace_ns / WEFT_NS_PER_MS));
             weft_server_drain(server);
         }
         if (signals + (int)count > 1) {
@@ -236,8 +238,11 @@ int weft_server_main(weft_server *server, int argc, char **argv) {
     settings set = {.level = -1};
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     weft_flags flags = {
-        .program = slash ? slash + 1 : argc > 0 ? argv[0] : "server",
-        .about = "A gRPC service. It serves until SIGTERM or SIGINT, finishes what was begun, and exits 0.",
+        .program = slash      ? slash + 1
+                   : argc > 0 ? argv[0]
+                              : "server",
+        .about =
+            "A gRPC service. It serves until SIGTERM or SIGINT, finishes what was begun, and exits 0.",
     };
     weft_arena *arena = weft_arena_new(0);
     int code = 1;

@@ -4,7 +4,8 @@
 #include "internal.h"
 
 static bool key_ok(const char *key, size_t len) {
-    static const char *const reserved[] = {"content-type", "te", "user-agent", "host", "connection"};
+    static const char *const reserved[] = {"content-type", "te", "user-agent", "host",
+                                           "connection"};
     if (!len || len > RPC_MAX_METADATA_OUT || strncmp(key, "grpc-", 5) == 0) return false;
     for (size_t i = 0; i < len; i++) {
         char c = key[i];
@@ -28,17 +29,16 @@ static bool value_ok(const char *key, size_t key_len, const uint8_t *value, size
 }
 
 static int append(weft_arena *arena, rpc_metas *list, const tp_header *header) {
-    rpc_meta *meta = weft_arena_alloc(arena, sizeof *meta + header->key_len + header->value_len + 2);
+    rpc_meta *meta =
+        weft_arena_alloc(arena, sizeof *meta + header->key_len + header->value_len + 2);
     if (!meta) return WEFT_ENOMEM;
     char *key = (char *)(meta + 1);
     char *value = key + header->key_len + 1;
     if (header->key_len) memcpy(key, header->key, header->key_len);
     if (header->value_len) memcpy(value, header->value, header->value_len);
     key[header->key_len] = value[header->value_len] = '\0';
-    *meta = (rpc_meta){.key = key,
-                       .value = value,
-                       .key_len = header->key_len,
-                       .value_len = header->value_len};
+    *meta = (rpc_meta){
+        .key = key, .value = value, .key_len = header->key_len, .value_len = header->value_len};
     if (list->last)
         list->last->next = meta;
     else
@@ -72,7 +72,8 @@ int weft_ctx_add_metadata(weft_ctx *ctx, const char *key, const void *value, siz
     return add(ctx, &ctx->outgoing, key, value, len);
 }
 
-static int add_reply(weft_ctx *ctx, rpc_metas *list, const char *key, const void *value, size_t len) {
+static int add_reply(weft_ctx *ctx, rpc_metas *list, const char *key, const void *value,
+                     size_t len) {
     return ctx->call ? add(ctx, list, key, value, len) : WEFT_EINVAL;
 }
 

@@ -160,7 +160,8 @@ int rpc_pool_submit(rpc_pool *pool, rpc_task *task, bool is_long) {
     weft_list_splice(&ended, &pool->ended);
     bool runs_now = is_long || pool->short_running < pool->shared;
     /* A short task can wait for another to end, a stream's may never. */
-    if (runs_now && !call_worker(pool) && (is_long || pool->short_running == 0)) error = WEFT_ENOMEM;
+    if (runs_now && !call_worker(pool) && (is_long || pool->short_running == 0))
+        error = WEFT_ENOMEM;
     if (!error) queue_push(is_long ? &pool->longs : &pool->shorts, task);
     (void)pthread_mutex_unlock(&pool->lock);
     join_ended(&ended);

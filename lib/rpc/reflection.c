@@ -24,8 +24,7 @@ typedef struct answer {
 } answer;
 
 static void answer_error(answer *a, weft_code code, const char *format, const char *name) {
-    Grpc__Reflection__V1__ErrorResponse *error =
-        weft_arena_alloc(a->arena, sizeof *error);
+    Grpc__Reflection__V1__ErrorResponse *error = weft_arena_alloc(a->arena, sizeof *error);
     if (!error) return;
     grpc__reflection__v1__error_response__init(error);
     error->error_code = (int32_t)code;
@@ -73,7 +72,8 @@ static void answer_file(answer *a, const char *file) {
     files->file_descriptor_proto = bytes;
     for (size_t i = 0; i < list.count; i++) {
         ProtobufCBinaryData *one = &bytes[files->n_file_descriptor_proto];
-        one->data = (uint8_t *)(uintptr_t)weft_registry_file_bytes(registry, list.names[i], &one->len);
+        one->data =
+            (uint8_t *)(uintptr_t)weft_registry_file_bytes(registry, list.names[i], &one->len);
         if (one->data) files->n_file_descriptor_proto++;
     }
     a->response->message_response_case = ANSWER(FILE_DESCRIPTOR_RESPONSE);
@@ -164,7 +164,8 @@ static void answer_one(answer *a, reflect_request *request) {
         answer_services(a);
         break;
     default:
-        answer_error(a, WEFT_INVALID_ARGUMENT, "message_request: ", "one of its fields must be set");
+        answer_error(a, WEFT_INVALID_ARGUMENT,
+                     "message_request: ", "one of its fields must be set");
         break;
     }
     if (response->message_response_case == ANSWER(_NOT_SET))
@@ -177,7 +178,8 @@ static weft_status reflect(weft_fn fn, weft_ctx *ctx, const ProtobufCMessage *re
     (void)request;
     (void)reply;
     reflect_response response;
-    answer a = {.server = weft_ctx_service(ctx), .arena = weft_arena_new((size_t)16 << 20),
+    answer a = {.server = weft_ctx_service(ctx),
+                .arena = weft_arena_new((size_t)16 << 20),
                 .response = &response};
     ProtobufCMessage *message = NULL;
     if (!a.arena) return weft_resource_exhausted(ctx, "out of memory");
@@ -191,23 +193,23 @@ static weft_status reflect(weft_fn fn, weft_ctx *ctx, const ProtobufCMessage *re
 }
 
 #define NAME "ServerReflectionInfo"
-#define REFLECTION(id, package, embedded)                                                          \
-    static const weft_method id##_method = {                                                       \
-        .size = sizeof id##_method,                                                                \
-        .path = "/" package ".ServerReflection/" NAME,                                             \
-        .service = package ".ServerReflection",                                                    \
-        .name = NAME,                                                                              \
-        .input = &grpc__reflection__v1__server_reflection_request__descriptor,                     \
-        .output = &grpc__reflection__v1__server_reflection_response__descriptor,                   \
-        .kind = WEFT_KIND_BIDI,                                                                    \
-    };                                                                                             \
-    static const weft_method *const id##_methods[] = {&id##_method};                               \
-    static const weft_service_info id##_info = {                                                   \
-        .size = sizeof id##_info,                                                                  \
-        .name = package ".ServerReflection",                                                       \
-        .file = &(embedded),                                                                       \
-        .methods = id##_methods,                                                                   \
-        .method_count = 1,                                                                         \
+#define REFLECTION(id, package, embedded)                                        \
+    static const weft_method id##_method = {                                     \
+        .size = sizeof id##_method,                                              \
+        .path = "/" package ".ServerReflection/" NAME,                           \
+        .service = package ".ServerReflection",                                  \
+        .name = NAME,                                                            \
+        .input = &grpc__reflection__v1__server_reflection_request__descriptor,   \
+        .output = &grpc__reflection__v1__server_reflection_response__descriptor, \
+        .kind = WEFT_KIND_BIDI,                                                  \
+    };                                                                           \
+    static const weft_method *const id##_methods[] = {&id##_method};             \
+    static const weft_service_info id##_info = {                                 \
+        .size = sizeof id##_info,                                                \
+        .name = package ".ServerReflection",                                     \
+        .file = &(embedded),                                                     \
+        .methods = id##_methods,                                                 \
+        .method_count = 1,                                                       \
     }
 REFLECTION(v1, "grpc.reflection.v1", weft_file_grpc_reflection_v1_reflection_proto);
 REFLECTION(v1alpha, "grpc.reflection.v1alpha", weft_file_grpc_reflection_v1alpha_reflection_proto);
@@ -216,14 +218,16 @@ int rpc_reflection_serve(weft_server *server) {
     const weft_service_info *const both[] = {&v1_info, &v1alpha_info};
     const weft_handler handler = {reflect, (weft_fn)reflect, WEFT_POOL};
     for (size_t i = 0; i < 2; i++) {
-        if (weft_map_get(&server->services, both[i]->name)) continue; /* the program brings its own */
+        if (weft_map_get(&server->services, both[i]->name))
+            continue; /* the program brings its own */
         int error = weft_stub_serve(server, both[i], &handler, server);
         if (error < 0) return error;
     }
     for (const rpc_service *s = server->first; s; s = s->next) {
         if (!s->info->file || weft_registry_add_file(server->registry, s->info->file, NULL) == 0)
             continue;
-        weft_log(WEFT_LOG_WARN, "reflection leaves a service out: its contract clashes with another",
+        weft_log(WEFT_LOG_WARN,
+                 "reflection leaves a service out: its contract clashes with another",
                  WEFT_S("name", s->info->name));
     }
     return 0;

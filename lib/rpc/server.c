@@ -67,10 +67,11 @@ static int add_methods(weft_server *server, rpc_service *service, const weft_han
     return 0;
 }
 
-int weft_stub_serve(weft_server *server, const weft_service_info *info, const weft_handler *handlers,
-                    void *user) {
+int weft_stub_serve(weft_server *server, const weft_service_info *info,
+                    const weft_handler *handlers, void *user) {
     if (server->state != RPC_NEW) {
-        weft_log(WEFT_LOG_ERROR, "a service was added after the server's start", WEFT_S("name", info->name));
+        weft_log(WEFT_LOG_ERROR, "a service was added after the server's start",
+                 WEFT_S("name", info->name));
         return WEFT_EBUSY;
     }
     if (weft_map_get(&server->services, info->name)) {
@@ -102,11 +103,12 @@ static bool check_handlers(weft_server *server) {
             const char *path = entry->method->path + 1;
             if (entry->handler.on == WEFT_REACTOR)
                 rpc_server_fail(server, WEFT_EUNSUPPORTED,
-                                "%s: WEFT_REACTOR handlers are not there yet; leave %s_on out", path,
-                                entry->method->name);
+                                "%s: WEFT_REACTOR handlers are not there yet; leave %s_on out",
+                                path, entry->method->name);
             else if (entry->handler.on == WEFT_INLINE && entry->method->kind != WEFT_KIND_UNARY)
                 rpc_server_fail(server, WEFT_EUNSUPPORTED,
-                                "%s: a streaming handler blocks, so it cannot be WEFT_INLINE", path);
+                                "%s: a streaming handler blocks, so it cannot be WEFT_INLINE",
+                                path);
         }
     }
     return !server->error_code;
@@ -136,7 +138,8 @@ static bool make_lower(weft_server *server) {
         .max_request = server->options.max_request,
         .max_metadata = server->options.max_metadata,
     };
-    if (!server->lower) server->lower = server->transport->server_new(&lower, &server_events, server);
+    if (!server->lower)
+        server->lower = server->transport->server_new(&lower, &server_events, server);
     return server->lower != NULL;
 }
 
@@ -152,7 +155,8 @@ int weft_server_listen(weft_server *server, const char *text) {
         return error;
     }
     if (!make_lower(server)) {
-        rpc_server_fail(server, WEFT_ENOMEM, "cannot listen on %s: no memory or threads left", text);
+        rpc_server_fail(server, WEFT_ENOMEM, "cannot listen on %s: no memory or threads left",
+                        text);
         return WEFT_ENOMEM;
     }
     error = server->transport->server_listen(server->lower, &address);
@@ -169,7 +173,9 @@ const char *weft_server_address(const weft_server *server, size_t index) {
 
 const char *weft_server_error(const weft_server *server) {
     if (!server) return "out of memory";
-    return server->error ? server->error : server->error_code ? weft_strerror(server->error_code) : "";
+    return server->error        ? server->error
+           : server->error_code ? weft_strerror(server->error_code)
+                                : "";
 }
 
 /* ---- starting */
@@ -204,7 +210,8 @@ int weft_server_start(weft_server *server) {
 
 void weft_server_set_serving(weft_server *server, const char *service, weft_serving serving) {
     if (rpc_health_set(server->health, service, serving) < 0)
-        weft_log(WEFT_LOG_ERROR, "health of a service was lost: out of memory", WEFT_S("name", service));
+        weft_log(WEFT_LOG_ERROR, "health of a service was lost: out of memory",
+                 WEFT_S("name", service));
 }
 
 /* ---- draining */

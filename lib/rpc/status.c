@@ -19,13 +19,13 @@ weft_status weft_error(weft_ctx *ctx, weft_code code, const char *format, ...) {
     return st;
 }
 
-#define STATUS_FN(name, code)                                                                      \
-    weft_status weft_##name(weft_ctx *ctx, const char *format, ...) {                              \
-        va_list args;                                                                              \
-        va_start(args, format);                                                                    \
-        weft_status st = weft_status_vmake(ctx->arena, (code), format, args);                      \
-        va_end(args);                                                                              \
-        return st;                                                                                 \
+#define STATUS_FN(name, code)                                                 \
+    weft_status weft_##name(weft_ctx *ctx, const char *format, ...) {         \
+        va_list args;                                                         \
+        va_start(args, format);                                               \
+        weft_status st = weft_status_vmake(ctx->arena, (code), format, args); \
+        va_end(args);                                                         \
+        return st;                                                            \
     }
 STATUS_FN(cancelled, WEFT_CANCELLED)
 STATUS_FN(unknown, WEFT_UNKNOWN)
@@ -120,10 +120,11 @@ static weft_status local_end(weft_arena *arena, const tp_end *end, const char *m
     int len = end->message_len > 1024 ? 1024 : (int)end->message_len;
     switch (end->cause) {
     case TP_DEADLINE:
-        return weft_status_make(arena, end->code, "%s: no answer from %s before the deadline", method,
-                                target);
+        return weft_status_make(arena, end->code, "%s: no answer from %s before the deadline",
+                                method, target);
     case TP_CANCELLED:
-        return weft_status_make(arena, end->code, "%s: cancelled before %s answered", method, target);
+        return weft_status_make(arena, end->code, "%s: cancelled before %s answered", method,
+                                target);
     case TP_CONNECT:
         return weft_status_make(arena, end->code, "%s: %s cannot be reached: %.*s", method, target,
                                 len, end->message);

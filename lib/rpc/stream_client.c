@@ -142,7 +142,8 @@ weft_status weft_stream_end(weft_stream *stream, ProtobufCMessage **reply) {
     weft_status st = weft_stream_status(stream);
     if (st.code == WEFT_OK && wants && !taken)
         st = weft_status_make(stream->ctx->arena, WEFT_INTERNAL,
-                              "%s: the status is OK but there is no reply", stream->method->path + 1);
+                              "%s: the status is OK but there is no reply",
+                              stream->method->path + 1);
     if (st.code == WEFT_OK && wants && reply) *reply = taken;
     if (!stream->headers_read && stream->headers_ready)
         rpc_meta_receive(stream->ctx, &stream->ctx->initial, &stream->headers);

@@ -42,7 +42,8 @@ void rpc_trace_child(rpc_trace *trace, const rpc_trace *parent) {
 
 static bool lower_hex(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
-        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f'))) return false;
+        if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+            return false;
     return true;
 }
 
@@ -59,8 +60,10 @@ bool rpc_trace_continue(rpc_trace *trace, const char *text, size_t len) {
     /* Version 00 ends here; later ones may go on after a dash. */
     if (len > PARENT_LEN && (memcmp(text, "00", 2) == 0 || text[PARENT_LEN] != '-')) return false;
     if (text[2] != '-' || text[35] != '-' || text[52] != '-') return false;
-    if (!lower_hex(text + 3, 32) || !lower_hex(text + 36, 16) || !lower_hex(text + 53, 2)) return false;
-    if (weft_hex_decode(text + 3, 32, id, sizeof id, &got) < 0 || all_zero(id, sizeof id)) return false;
+    if (!lower_hex(text + 3, 32) || !lower_hex(text + 36, 16) || !lower_hex(text + 53, 2))
+        return false;
+    if (weft_hex_decode(text + 3, 32, id, sizeof id, &got) < 0 || all_zero(id, sizeof id))
+        return false;
     if (weft_hex_decode(text + 36, 16, span, sizeof span, &got) < 0 || all_zero(span, sizeof span))
         return false;
     if (weft_hex_decode(text + 53, 2, &flags, 1, &got) < 0) return false;
@@ -87,7 +90,8 @@ const char *weft_ctx_traceparent(const weft_ctx *ctx) {
 
 const char *weft_ctx_trace_id(const weft_ctx *ctx) {
     weft_ctx *own = (weft_ctx *)(uintptr_t)ctx;
-    if (!own->trace_id[0]) (void)weft_hex_encode(own->trace.id, sizeof own->trace.id, own->trace_id);
+    if (!own->trace_id[0])
+        (void)weft_hex_encode(own->trace.id, sizeof own->trace.id, own->trace_id);
     return own->trace_id;
 }
 

@@ -62,11 +62,11 @@ typedef struct tp_in {
 
 /* Who ended a call. For the local reasons the text above the seam names method and target. */
 typedef enum tp_cause {
-    TP_PEER = 0,   /* the other side, or unknown: code and message are as received */
-    TP_DEADLINE,   /* ours passed */
-    TP_CANCELLED,  /* call_cancel */
-    TP_CONNECT,    /* no connection; the message says why */
-    TP_TOO_LARGE   /* a received message was over its limit */
+    TP_PEER = 0,  /* the other side, or unknown: code and message are as received */
+    TP_DEADLINE,  /* ours passed */
+    TP_CANCELLED, /* call_cancel */
+    TP_CONNECT,   /* no connection; the message says why */
+    TP_TOO_LARGE  /* a received message was over its limit */
 } tp_cause;
 
 /* How a call ended. Text and trailers live until call_free. */
@@ -101,7 +101,7 @@ typedef struct tp_channel_options {
 
 typedef struct tp_call_args {
     const char *path;
-    int64_t deadline; /* monotonic ns, or WEFT_NO_DEADLINE */
+    int64_t deadline;         /* monotonic ns, or WEFT_NO_DEADLINE */
     const tp_header *headers; /* copied */
     size_t header_count;
     size_t max_reply; /* limit of one received message of this call; 0: the channel's */
@@ -112,7 +112,8 @@ typedef struct tp_call_args {
 
 enum {
     TP_CLOSE = 1, /* half-close after the first message */
-    TP_UNARY = 2  /* one reply: on_headers, on_message (with NULL when there is none) and on_end come by
+    TP_UNARY =
+        2 /* one reply: on_headers, on_message (with NULL when there is none) and on_end come by
                    * themselves, in this order, from one thread in one go; no recv */
 };
 
@@ -127,7 +128,7 @@ typedef struct tp_request {
 typedef struct tp_finish {
     tp_out *reply; /* or NULL */
     int code;
-    const char *message; /* '\0'-terminated, or NULL */
+    const char *message;       /* '\0'-terminated, or NULL */
     const tp_header *trailers; /* copied */
     size_t trailer_count;
 } tp_finish;
@@ -164,7 +165,8 @@ typedef struct weft_transport {
     /* `more`: another message follows at once, so this one may wait for it. */
     void (*call_send)(tp_call *call, tp_out *message, bool more);
     void (*call_recv)(tp_call *call);
-    void (*call_cancel)(tp_call *call); /* any thread, any time before call_free, any number of times */
+    void (*call_cancel)(
+        tp_call *call); /* any thread, any time before call_free, any number of times */
     void (*call_free)(tp_call *call);
 
     /* ---- server */
@@ -172,14 +174,16 @@ typedef struct weft_transport {
                              void *user);
     /* Binds. A port 0 in `address` is replaced by the real one. WEFT_EIO when it cannot. */
     int (*server_listen)(tp_server *server, weft_addr *address);
-    int (*server_start)(tp_server *server); /* from here on events come */
-    void (*server_drain)(tp_server *server); /* GOAWAY, no new calls; once; then on_drained */
+    int (*server_start)(tp_server *server);       /* from here on events come */
+    void (*server_drain)(tp_server *server);      /* GOAWAY, no new calls; once; then on_drained */
     void (*server_cancel_all)(tp_server *server); /* after drain */
-    void (*server_free)(tp_server *server); /* never started, or after on_drained; joins its threads */
+    void (*server_free)(
+        tp_server *server); /* never started, or after on_drained; joins its threads */
     void (*call_accept)(tp_call *call, const tp_call_events *events, void *user);
     /* Instead of accept, when memory is out: the best that can be done without any; then it is gone. */
     void (*call_refuse)(tp_call *call, int code, const char *message);
-    void (*call_watch)(tp_call *call); /* from now on on_cancel may come; before finish, once at most */
+    void (*call_watch)(
+        tp_call *call); /* from now on on_cancel may come; before finish, once at most */
     /* Initial metadata to go out with the first message or with the end; copied; once at most. */
     void (*call_headers)(tp_call *call, const tp_header *headers, size_t count);
     void (*call_finish)(tp_call *call, const tp_finish *finish); /* no send may be under way */

@@ -115,7 +115,8 @@ static void unary(void **state) {
     reply_t *reply = NULL;
     assert_int_equal(weft_ctx_add_metadata(ctx, "x-echo", "value", 5), 0);
     assert_int_equal(weft_ctx_add_metadata(ctx, "x-echo-bin", "\0\xff", 2), 0);
-    assert_code(rpctest_echo_unary(channel, ctx, REQUEST(.text = (char *)"h\xc3\xa4llo"), &reply), WEFT_OK);
+    assert_code(rpctest_echo_unary(channel, ctx, REQUEST(.text = (char *)"h\xc3\xa4llo"), &reply),
+                WEFT_OK);
     assert_string_equal(reply->text, "h\xc3\xa4llo");
     assert_string_equal(reply->traceparent, weft_ctx_traceparent(ctx));
     size_t len = 0;
@@ -135,7 +136,8 @@ static void statuses(void **state) {
         weft_status st = rpctest_echo_unary(
             channel, ctx, REQUEST(.code = code, .message = (char *)"why \xe2\x86\x92 5%"), NULL);
         assert_status(st, (weft_code)code, "why \xe2\x86\x92 5%");
-        if (code == 8) assert_memory_equal(st.body->details, "\x08\x08\x12\x06no tea", st.body->details_len);
+        if (code == 8)
+            assert_memory_equal(st.body->details, "\x08\x08\x12\x06no tea", st.body->details_len);
         weft_ctx_free(ctx);
     }
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
@@ -146,7 +148,8 @@ static void statuses(void **state) {
 static void deadline(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_MS(100));
-    assert_code(rpctest_echo_unary(channel, ctx, REQUEST(.sleep_ms = 20000), NULL), WEFT_DEADLINE_EXCEEDED);
+    assert_code(rpctest_echo_unary(channel, ctx, REQUEST(.sleep_ms = 20000), NULL),
+                WEFT_DEADLINE_EXCEEDED);
     weft_ctx_free(ctx);
 }
 
@@ -155,12 +158,14 @@ static void streams(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
     reply_t *reply = NULL;
     int got = 0;
-    rpctest_echo_down_stream *d = rpctest_echo_down(channel, ctx, REQUEST(.text = (char *)"d", .count = 300));
+    rpctest_echo_down_stream *d =
+        rpctest_echo_down(channel, ctx, REQUEST(.text = (char *)"d", .count = 300));
     for (; rpctest_echo_down_next(d, &reply); got++) assert_int_equal(reply->count, got);
     assert_int_equal(got, 300);
     assert_code(rpctest_echo_down_end(d), WEFT_OK);
     rpctest_echo_up_stream *u = rpctest_echo_up(channel, ctx);
-    for (int i = 0; i < 300; i++) assert_true(rpctest_echo_up_send(u, REQUEST(.text = (char *)"u")));
+    for (int i = 0; i < 300; i++)
+        assert_true(rpctest_echo_up_send(u, REQUEST(.text = (char *)"u")));
     assert_code(rpctest_echo_up_end(u, &reply), WEFT_OK);
     assert_int_equal(reply->count, 300);
     rpctest_echo_both_stream *b = rpctest_echo_both(channel, ctx);
@@ -179,7 +184,8 @@ static void streams(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest calls[] = {cmocka_unit_test(python_calls_unix), cmocka_unit_test(python_calls_tcp)};
+    const struct CMUnitTest calls[] = {cmocka_unit_test(python_calls_unix),
+                                       cmocka_unit_test(python_calls_tcp)};
     const struct CMUnitTest called[] = {cmocka_unit_test(unary), cmocka_unit_test(statuses),
                                         cmocka_unit_test(deadline), cmocka_unit_test(streams)};
     (void)signal(SIGPIPE, SIG_IGN);

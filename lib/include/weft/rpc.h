@@ -66,9 +66,12 @@ ProtobufCMessage *weft_new(weft_ctx *ctx, const ProtobufCMessageDescriptor *type
 /* Metadata. Keys are lower-case ASCII ([0-9a-z_.-]); a key ending in "-bin" takes any bytes, others
  * printable ASCII. `grpc-` and ":" keys are reserved. The add functions return WEFT_EINVAL for a bad key or
  * value, WEFT_ELIMIT over 8 KiB in all. The values read live as long as the context. */
-int weft_ctx_add_metadata(weft_ctx *ctx, const char *key, const void *value, size_t len); /* to send */
-int weft_ctx_add_initial(weft_ctx *ctx, const char *key, const void *value, size_t len);  /* server */
-int weft_ctx_add_trailing(weft_ctx *ctx, const char *key, const void *value, size_t len); /* server */
+int weft_ctx_add_metadata(weft_ctx *ctx, const char *key, const void *value,
+                          size_t len); /* to send */
+int weft_ctx_add_initial(weft_ctx *ctx, const char *key, const void *value,
+                         size_t len); /* server */
+int weft_ctx_add_trailing(weft_ctx *ctx, const char *key, const void *value,
+                          size_t len); /* server */
 /* The `index`-th value of `key`; NULL when there is none. `len` may be NULL. Values end in a NUL byte. */
 const char *weft_ctx_metadata(const weft_ctx *ctx, const char *key, size_t index, size_t *len);
 const char *weft_ctx_initial(const weft_ctx *ctx, const char *key, size_t index, size_t *len);
@@ -79,9 +82,9 @@ const char *weft_ctx_traceparent(const weft_ctx *ctx); /* "00-<32 hex>-<16 hex>-
 const char *weft_ctx_trace_id(const weft_ctx *ctx);
 
 /* In a handler. */
-void *weft_ctx_service(const weft_ctx *ctx);           /* what was given to <service>_add */
+void *weft_ctx_service(const weft_ctx *ctx); /* what was given to <service>_add */
 const weft_method *weft_ctx_method(const weft_ctx *ctx);
-const char *weft_ctx_peer(const weft_ctx *ctx);          /* "ipv4:127.0.0.1:5000", "unix:…" or "" */
+const char *weft_ctx_peer(const weft_ctx *ctx); /* "ipv4:127.0.0.1:5000", "unix:…" or "" */
 const char *weft_ctx_peer_identity(const weft_ctx *ctx); /* SPIFFE ID, or NULL */
 
 /* Options of the next calls made with this context. */
@@ -93,8 +96,9 @@ void weft_ctx_max_reply(weft_ctx *ctx, size_t bytes);
 
 weft_status weft_error(weft_ctx *ctx, weft_code code, const char *format, ...) WEFT_PRINTF(3, 4);
 /* INVALID_ARGUMENT "<field>: <rule>", with a google.rpc.BadRequest detail naming the field. */
-weft_status weft_invalid(weft_ctx *ctx, const char *field, const char *format, ...) WEFT_PRINTF(3, 4);
-#define WEFT_STATUS_FN(name)                                                                       \
+weft_status weft_invalid(weft_ctx *ctx, const char *field, const char *format, ...)
+    WEFT_PRINTF(3, 4);
+#define WEFT_STATUS_FN(name) \
     weft_status weft_##name(weft_ctx *ctx, const char *format, ...) WEFT_PRINTF(2, 3)
 WEFT_STATUS_FN(cancelled);
 WEFT_STATUS_FN(unknown);
@@ -123,12 +127,12 @@ ProtobufCMessage *weft_status_detail(weft_ctx *ctx, weft_status st,
  * A channel is a lazily connected, shared, thread-safe path to one service. */
 
 typedef struct weft_dial_options {
-    size_t size;             /* sizeof(weft_dial_options) */
-    const char *authority;   /* :authority to send; NULL: from the target */
-    const char *transport;   /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
-    int64_t keepalive_ns;    /* PING when idle that long during calls; 0: off */
-    size_t max_reply;        /* receive limit; 0: 4 MiB */
-    size_t max_metadata;     /* 0: 16 KiB */
+    size_t size;           /* sizeof(weft_dial_options) */
+    const char *authority; /* :authority to send; NULL: from the target */
+    const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
+    int64_t keepalive_ns;  /* PING when idle that long during calls; 0: off */
+    size_t max_reply;      /* receive limit; 0: 4 MiB */
+    size_t max_metadata;   /* 0: 16 KiB */
 } weft_dial_options;
 
 /* `target`, in order: a name with WEFT_UPSTREAM_<NAME> set (dashes become _) goes there; an address
@@ -168,18 +172,18 @@ typedef enum weft_serving {
 } weft_serving;
 
 typedef struct weft_server_options {
-    size_t size;          /* sizeof(weft_server_options) */
+    size_t size;           /* sizeof(weft_server_options) */
     const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
-    int threads;          /* pool of unary handlers, grows on demand up to this; 0: 32. A streaming
+    int threads;           /* pool of unary handlers, grows on demand up to this; 0: 32. A streaming
                            * handler has a thread of its own; max_calls bounds them */
-    int loops;            /* transport loops; 0: 1 */
-    size_t max_calls;     /* concurrent, over it RESOURCE_EXHAUSTED; 0: 1000 */
-    size_t max_bytes;     /* request bytes held by unfinished calls, likewise; 0: 256 MiB */
-    size_t max_request;   /* one message; 0: 4 MiB */
-    size_t max_arena;     /* one call's arena; 0: 64 MiB */
-    size_t max_metadata;  /* 0: 16 KiB */
-    int64_t grace_ns;     /* drain; 0: 10 s */
-    bool no_reflection;   /* reflection (v1, v1alpha) is on by default; health always is */
+    int loops;             /* transport loops; 0: 1 */
+    size_t max_calls;      /* concurrent, over it RESOURCE_EXHAUSTED; 0: 1000 */
+    size_t max_bytes;      /* request bytes held by unfinished calls, likewise; 0: 256 MiB */
+    size_t max_request;    /* one message; 0: 4 MiB */
+    size_t max_arena;      /* one call's arena; 0: 64 MiB */
+    size_t max_metadata;   /* 0: 16 KiB */
+    int64_t grace_ns;      /* drain; 0: 10 s */
+    bool no_reflection;    /* reflection (v1, v1alpha) is on by default; health always is */
 } weft_server_options;
 
 weft_server *weft_server_new(void);

@@ -62,8 +62,8 @@ typedef struct weft_handler {
 /* `handlers` has one entry a method, in the order of `info->methods`; copied. `service` is what
  * weft_ctx_service returns. Adding the same service twice is a programming error (WEFT_EEXIST, and
  * weft_server_start says so). Before start only. */
-int weft_stub_serve(weft_server *server, const weft_service_info *info, const weft_handler *handlers,
-                    void *service);
+int weft_stub_serve(weft_server *server, const weft_service_info *info,
+                    const weft_handler *handlers, void *service);
 
 /* Unary, blocking. *reply is set only on OK and lives in the context. */
 weft_status weft_stub_call(weft_channel *channel, weft_ctx *ctx, const weft_method *method,
@@ -72,7 +72,8 @@ weft_status weft_stub_call(weft_channel *channel, weft_ctx *ctx, const weft_meth
 /* Unary, callback: `thunk(fn, user, …)` is called exactly once, from a runtime thread, never inside this
  * call. The request is serialized before this returns. The reply lives in the context. */
 void weft_stub_async(weft_channel *channel, weft_ctx *ctx, const weft_method *method,
-                     const ProtobufCMessage *request, weft_client_thunk thunk, weft_fn fn, void *user);
+                     const ProtobufCMessage *request, weft_client_thunk thunk, weft_fn fn,
+                     void *user);
 
 /* Unary as a part of a group; returns the part's number, 0…, or a negative WEFT_E…. */
 int weft_stub_start(weft_channel *channel, weft_group *group, const weft_method *method,

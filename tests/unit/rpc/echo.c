@@ -27,8 +27,8 @@ void echo_await(atomic_int *counter, int value) {
 
 void assert_code(weft_status st, weft_code code) {
     if (st.code != code)
-        fail_msg("status %s \"%s\" instead of %s", weft_code_name((int)st.code), weft_status_message(st),
-                 weft_code_name((int)code));
+        fail_msg("status %s \"%s\" instead of %s", weft_code_name((int)st.code),
+                 weft_status_message(st), weft_code_name((int)code));
 }
 
 void assert_status(weft_status st, weft_code code, const char *message) {
@@ -75,9 +75,8 @@ static weft_status fill(echo *e, weft_ctx *ctx, const request_t *request, reply_
     reply->text = weft_strdup(ctx, request->text);
     reply->traceparent = weft_strdup(ctx, weft_ctx_traceparent(ctx));
     reply->peer = weft_strdup(ctx, weft_ctx_peer(ctx));
-    reply->remaining_ms = weft_ctx_deadline(ctx) == WEFT_NO_DEADLINE
-                              ? -1
-                              : weft_ctx_remaining(ctx) / WEFT_NS_PER_MS;
+    reply->remaining_ms =
+        weft_ctx_deadline(ctx) == WEFT_NO_DEADLINE ? -1 : weft_ctx_remaining(ctx) / WEFT_NS_PER_MS;
     reply->payload = request->payload;
     if (request->reply_bytes) {
         reply->payload.len = (size_t)request->reply_bytes;
@@ -177,7 +176,8 @@ static weft_status both(weft_ctx *ctx, rpctest_echo_both_server_stream *stream) 
         reply_t reply = {RPCTEST_ECHO_REPLY(.text = request->text, .payload = request->payload)};
         if (request->code) st = failure(ctx, request);
         for (int32_t i = 0; i < (request->count ? request->count : 1) && !weft_failed(st); i++)
-            if (!rpctest_echo_both_server_send(stream, &reply)) st = rpctest_echo_both_server_status(stream);
+            if (!rpctest_echo_both_server_send(stream, &reply))
+                st = rpctest_echo_both_server_status(stream);
     }
     if (!weft_failed(st)) st = rpctest_echo_both_server_status(stream);
     if (weft_ctx_cancelled(ctx)) atomic_fetch_add(&e->cancelled, 1);

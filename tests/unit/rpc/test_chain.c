@@ -33,8 +33,9 @@ static void trace_and_deadline_go_through(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     reply_t *reply = NULL;
-    assert_code(rpctest_echo_unary(near.channel, ctx, REQUEST(.text = (char *)"c", .hops = 1), &reply),
-                WEFT_OK);
+    assert_code(
+        rpctest_echo_unary(near.channel, ctx, REQUEST(.text = (char *)"c", .hops = 1), &reply),
+        WEFT_OK);
     assert_string_equal(reply->text, "c");
     assert_true(strncmp(reply->peer, "ipv4:127.0.0.1:", 15) == 0);
     assert_memory_equal(reply->traceparent, weft_ctx_traceparent(ctx), 36);
@@ -59,7 +60,8 @@ static void given_trace_goes_through(void **state) {
 static void deadline_ends_all(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_MS(150));
-    weft_status st = rpctest_echo_unary(near.channel, ctx, REQUEST(.hops = 1, .sleep_ms = 20000), NULL);
+    weft_status st =
+        rpctest_echo_unary(near.channel, ctx, REQUEST(.hops = 1, .sleep_ms = 20000), NULL);
     assert_code(st, WEFT_DEADLINE_EXCEEDED);
     echo_await(&far.cancelled, 1);
     echo_await(&near.cancelled, 1);
@@ -116,7 +118,8 @@ static void group_all(void **state) {
     for (int i = 0; i < 40; i++) {
         (void)snprintf(text[i], sizeof text[i], "part %d", i);
         weft_channel *channel = i % 2 ? near.channel : far.channel;
-        assert_int_equal(rpctest_echo_unary_start(channel, group, REQUEST(.text = text[i]), &replies[i]), i);
+        assert_int_equal(
+            rpctest_echo_unary_start(channel, group, REQUEST(.text = text[i]), &replies[i]), i);
     }
     assert_code(weft_group_wait(group), WEFT_OK);
     for (int i = 0; i < 40; i++) assert_string_equal(replies[i]->text, text[i]);
@@ -131,11 +134,15 @@ static void group_first_failure_cancels(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     weft_group *group = weft_group_new(ctx);
     reply_t *slow = NULL, *bad = NULL, *late = NULL;
-    assert_int_equal(rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &slow), 0);
-    echo_await(&near.entered, 1);
     assert_int_equal(
-        rpctest_echo_unary_start(near.channel, group, REQUEST(.code = 9, .message = (char *)"broken"), &bad), 1);
-    assert_status(weft_group_wait(group), WEFT_FAILED_PRECONDITION, "test.rpc.v1.EchoService/Unary: broken");
+        rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &slow), 0);
+    echo_await(&near.entered, 1);
+    assert_int_equal(rpctest_echo_unary_start(near.channel, group,
+                                              REQUEST(.code = 9, .message = (char *)"broken"),
+                                              &bad),
+                     1);
+    assert_status(weft_group_wait(group), WEFT_FAILED_PRECONDITION,
+                  "test.rpc.v1.EchoService/Unary: broken");
     assert_code(weft_group_status(group, 0), WEFT_CANCELLED);
     assert_status(weft_group_status(group, 1), WEFT_FAILED_PRECONDITION, "broken");
     assert_null(slow);
@@ -153,7 +160,8 @@ static void group_keeps_going(void **state) {
     reply_t *good = NULL, *bad = NULL;
     weft_group_keep_going(group);
     assert_int_equal(rpctest_echo_unary_start(nobody, group, REQUEST(.count = 1), &bad), 0);
-    assert_int_equal(rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20), &good), 1);
+    assert_int_equal(rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20), &good),
+                     1);
     assert_int_equal(weft_group_wait_any(group), 0);
     assert_code(weft_group_status(group, 0), WEFT_UNAVAILABLE);
     assert_int_equal(weft_group_wait_any(group), 1);
@@ -171,14 +179,16 @@ static void group_cancelled_and_freed(void **state) {
     reply_t *reply = NULL;
     weft_group *group = weft_group_new(ctx);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &reply), i);
+        assert_int_equal(
+            rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &reply), i);
     echo_await(&near.entered, 5);
     weft_group_cancel(group);
     assert_code(weft_group_wait(group), WEFT_CANCELLED);
     /* And one that nobody waits for. */
     weft_group *left = weft_group_new(ctx);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(rpctest_echo_unary_start(near.channel, left, REQUEST(.sleep_ms = 20000), &reply), i);
+        assert_int_equal(
+            rpctest_echo_unary_start(near.channel, left, REQUEST(.sleep_ms = 20000), &reply), i);
     weft_ctx_free(ctx);
     assert_null(reply);
 }
@@ -188,7 +198,8 @@ static void group_of_a_cancelled_context(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     weft_group *group = weft_group_new(ctx);
     reply_t *reply = NULL;
-    assert_int_equal(rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &reply), 0);
+    assert_int_equal(
+        rpctest_echo_unary_start(near.channel, group, REQUEST(.sleep_ms = 20000), &reply), 0);
     weft_ctx_cancel(ctx);
     assert_code(weft_group_wait(group), WEFT_CANCELLED);
     weft_group *none = weft_group_new(ctx);

@@ -78,8 +78,9 @@ static void memory(void **state) {
 
 static void metadata_rules(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "Upper", "sp ace", ":path", "grpc-timeout", "content-type",
-                                      "te", "user-agent", "colon:", "\xc3\xbc", "new\nline"};
+    static const char *const bad[] = {
+        "",   "Upper",      "sp ace", ":path",    "grpc-timeout", "content-type",
+        "te", "user-agent", "colon:", "\xc3\xbc", "new\nline"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(weft_ctx_add_metadata(ctx, bad[i], "v", 1), WEFT_EINVAL);
     assert_int_equal(weft_ctx_add_metadata(ctx, "ok", "line\nbreak", 10), WEFT_EINVAL);
@@ -137,8 +138,8 @@ static void statuses(void **state) {
     assert_status(weft_error(ctx, (weft_code)77, "odd"), WEFT_UNKNOWN, "odd");
     weft_status st = weft_invalid(ctx, "items[2].count", "must be at least %d", 1);
     assert_status(st, WEFT_INVALID_ARGUMENT, "items[2].count: must be at least 1");
-    Google__Rpc__BadRequest *bad =
-        (Google__Rpc__BadRequest *)weft_status_detail(ctx, st, &google__rpc__bad_request__descriptor);
+    Google__Rpc__BadRequest *bad = (Google__Rpc__BadRequest *)weft_status_detail(
+        ctx, st, &google__rpc__bad_request__descriptor);
     assert_non_null(bad);
     assert_int_equal(bad->n_field_violations, 1);
     assert_string_equal(bad->field_violations[0]->field, "items[2].count");
@@ -147,8 +148,8 @@ static void statuses(void **state) {
     info.request_id = (char *)"r-1";
     st = weft_status_with_detail(ctx, st, &info.base);
     assert_non_null(weft_status_detail(ctx, st, &google__rpc__bad_request__descriptor));
-    Google__Rpc__RequestInfo *got =
-        (Google__Rpc__RequestInfo *)weft_status_detail(ctx, st, &google__rpc__request_info__descriptor);
+    Google__Rpc__RequestInfo *got = (Google__Rpc__RequestInfo *)weft_status_detail(
+        ctx, st, &google__rpc__request_info__descriptor);
     assert_string_equal(got->request_id, "r-1");
     assert_null(weft_status_detail(ctx, weft_ok(), &google__rpc__request_info__descriptor));
     assert_int_equal(weft_status_with_detail(ctx, weft_ok(), &info.base).code, WEFT_OK);
@@ -168,15 +169,17 @@ static void unreachable(const char *target, const char *part) {
 
 static void targets(void **state) {
     (void)state;
-    unreachable("inventory-v2.shop",
-                "no way to \"inventory-v2.shop\": set WEFT_UPSTREAM_INVENTORY_V2_SHOP, or WEFT_OUTBOUND");
+    unreachable(
+        "inventory-v2.shop",
+        "no way to \"inventory-v2.shop\": set WEFT_UPSTREAM_INVENTORY_V2_SHOP, or WEFT_OUTBOUND");
     unreachable("no such!", "is neither a service name nor an address");
     unreachable("", "is neither a service name nor an address");
     unreachable(NULL, "no target");
     unreachable("127.0.0.1:99999", "is neither a service name nor an address");
     assert_int_equal(setenv("WEFT_UPSTREAM_INVENTORY_V2", "not an address!", 1), 0);
     unreachable("inventory-v2", "WEFT_UPSTREAM_INVENTORY_V2=not an address! is not an address");
-    unreachable("inventory-v2:8080", "WEFT_UPSTREAM_INVENTORY_V2=not an address! is not an address");
+    unreachable("inventory-v2:8080",
+                "WEFT_UPSTREAM_INVENTORY_V2=not an address! is not an address");
     assert_int_equal(unsetenv("WEFT_UPSTREAM_INVENTORY_V2"), 0);
     assert_int_equal(setenv("WEFT_OUTBOUND", "oops", 1), 0);
     unreachable("inventory-v2", "WEFT_OUTBOUND=oops is not an address");

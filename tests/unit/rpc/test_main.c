@@ -79,7 +79,9 @@ static size_t read_line(int fd, char *line, size_t size) {
     return len;
 }
 
-static void await_ready(process *p) { assert_true(read_line(p->ready, p->address, sizeof p->address) > 0); }
+static void await_ready(process *p) {
+    assert_true(read_line(p->ready, p->address, sizeof p->address) > 0);
+}
 
 /* Its exit code; what it wrote is in p->text. */
 static int reap(process *p) {

@@ -39,7 +39,8 @@ static void one_unary(weft_ctx *ctx, weft_rng *rng) {
     size_t size = weft_rng_below(rng, sizeof payload);
     int64_t sleep = weft_rng_below(rng, 4) ? 0 : 5;
     if (weft_rng_below(rng, 2))
-        note(rpctest_echo_unary(e.channel, ctx, REQUEST(.payload = {size, payload}, .sleep_ms = sleep), &reply));
+        note(rpctest_echo_unary(e.channel, ctx,
+                                REQUEST(.payload = {size, payload}, .sleep_ms = sleep), &reply));
     else
         note(rpctest_echo_inline(e.channel, ctx, REQUEST(.payload = {size, payload}), &reply));
 }
@@ -47,7 +48,8 @@ static void one_unary(weft_ctx *ctx, weft_rng *rng) {
 static void one_down(weft_ctx *ctx, weft_rng *rng) {
     reply_t *reply = NULL;
     uint64_t stop_at = weft_rng_below(rng, 40);
-    rpctest_echo_down_stream *s = rpctest_echo_down(e.channel, ctx, REQUEST(.text = (char *)"d", .count = 20));
+    rpctest_echo_down_stream *s =
+        rpctest_echo_down(e.channel, ctx, REQUEST(.text = (char *)"d", .count = 20));
     for (uint64_t i = 0; i < stop_at && rpctest_echo_down_next(s, &reply); i++) continue;
     note(rpctest_echo_down_end(s));
 }
@@ -57,7 +59,8 @@ static void one_up(weft_ctx *ctx, weft_rng *rng) {
     uint64_t count = weft_rng_below(rng, 20), fail_at = weft_rng_below(rng, 60);
     rpctest_echo_up_stream *s = rpctest_echo_up(e.channel, ctx);
     for (uint64_t i = 0; i < count; i++)
-        if (!rpctest_echo_up_send(s, REQUEST(.text = (char *)"u", .code = i == fail_at ? 10 : 0))) break;
+        if (!rpctest_echo_up_send(s, REQUEST(.text = (char *)"u", .code = i == fail_at ? 10 : 0)))
+            break;
     note(rpctest_echo_up_end(s, &reply));
 }
 
@@ -66,7 +69,8 @@ static void one_both(weft_ctx *ctx, weft_rng *rng) {
     uint64_t count = weft_rng_below(rng, 10);
     rpctest_echo_both_stream *s = rpctest_echo_both(e.channel, ctx);
     for (uint64_t i = 0; i < count; i++) {
-        if (!rpctest_echo_both_send(s, REQUEST(.text = (char *)"b", .count = 1 + (int32_t)weft_rng_below(rng, 3))))
+        if (!rpctest_echo_both_send(
+                s, REQUEST(.text = (char *)"b", .count = 1 + (int32_t)weft_rng_below(rng, 3))))
             break;
         if (!rpctest_echo_both_next(s, &reply)) break;
     }
@@ -80,7 +84,8 @@ static void one_group(weft_ctx *ctx, weft_rng *rng) {
     reply_t *replies[6] = {NULL};
     for (int i = 0; i < 6; i++)
         (void)rpctest_echo_unary_start(
-            e.channel, group, REQUEST(.text = (char *)"g", .code = weft_rng_below(rng, 12) ? 0 : 9), &replies[i]);
+            e.channel, group, REQUEST(.text = (char *)"g", .code = weft_rng_below(rng, 12) ? 0 : 9),
+            &replies[i]);
     if (weft_rng_below(rng, 3)) note(weft_group_wait(group));
 }
 

@@ -119,8 +119,8 @@ static void several_addresses(void **state) {
         assert_null(strstr(address, ":0\0"));
         weft_channel *channel = weft_dial(address);
         weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
-        assert_status(rpctest_echo_unary(channel, ctx, REQUEST(.count = 1), NULL), WEFT_UNIMPLEMENTED,
-                      "there is no service test.rpc.v1.EchoService here");
+        assert_status(rpctest_echo_unary(channel, ctx, REQUEST(.count = 1), NULL),
+                      WEFT_UNIMPLEMENTED, "there is no service test.rpc.v1.EchoService here");
         weft_ctx_free(ctx);
         weft_channel_free(channel);
     }
@@ -138,9 +138,11 @@ static void wrong_registrations(void **state) {
     assert_int_equal(rpctest_echo_service_add(server, &none, NULL), WEFT_EEXIST);
     assert_int_equal(weft_server_listen(server, "127.0.0.1:0"), WEFT_EEXIST);
     assert_int_equal(weft_server_start(server), WEFT_EEXIST);
-    assert_string_equal(weft_server_error(server), "service test.rpc.v1.EchoService was added twice");
+    assert_string_equal(weft_server_error(server),
+                        "service test.rpc.v1.EchoService was added twice");
     weft_server_free(server);
-    const rpctest_echo_service reactor = {.down_on = WEFT_REACTOR}, blocks = {.down_on = WEFT_INLINE};
+    const rpctest_echo_service reactor = {.down_on = WEFT_REACTOR},
+                               blocks = {.down_on = WEFT_INLINE};
     server = weft_server_new();
     assert_int_equal(rpctest_echo_service_add(server, &reactor, NULL), 0);
     assert_int_equal(weft_server_listen(server, "127.0.0.1:0"), 0);
@@ -170,10 +172,13 @@ static void too_many_calls(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     weft_group *group = weft_group_new(ctx);
     reply_t *reply = NULL;
-    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >= 0);
-    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >= 0);
+    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >=
+                0);
+    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >=
+                0);
     echo_await(&e.entered, 2);
-    assert_status(rpctest_echo_inline(e.channel, ctx, REQUEST(.count = 1), NULL), WEFT_RESOURCE_EXHAUSTED,
+    assert_status(rpctest_echo_inline(e.channel, ctx, REQUEST(.count = 1), NULL),
+                  WEFT_RESOURCE_EXHAUSTED,
                   "server: as many calls are in progress as max_calls allows");
     weft_group_cancel(group);
     assert_code(weft_group_wait(group), WEFT_CANCELLED);
@@ -197,13 +202,15 @@ static void too_many_bytes(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
     weft_group *group = weft_group_new(ctx);
     reply_t *reply = NULL;
-    assert_true(rpctest_echo_unary_start(
-                    e.channel, group, REQUEST(.sleep_ms = 20000, .payload = {60000, payload}), &reply) >= 0);
+    assert_true(rpctest_echo_unary_start(e.channel, group,
+                                         REQUEST(.sleep_ms = 20000, .payload = {60000, payload}),
+                                         &reply) >= 0);
     echo_await(&e.entered, 1);
-    assert_status(
-        rpctest_echo_unary(e.channel, ctx, REQUEST(.payload = {60000, payload}), NULL),
-        WEFT_RESOURCE_EXHAUSTED, "server: requests in progress hold as many bytes as max_bytes allows");
-    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.payload = {30000, payload}), NULL), WEFT_OK);
+    assert_status(rpctest_echo_unary(e.channel, ctx, REQUEST(.payload = {60000, payload}), NULL),
+                  WEFT_RESOURCE_EXHAUSTED,
+                  "server: requests in progress hold as many bytes as max_bytes allows");
+    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.payload = {30000, payload}), NULL),
+                WEFT_OK);
     weft_status st = rpctest_echo_unary(
         e.channel, ctx, REQUEST(.payload = {60000, payload}, .text = (char *)payload), NULL);
     assert_code(st, WEFT_RESOURCE_EXHAUSTED);
@@ -220,8 +227,10 @@ static void too_many_bytes(void **state) {
 
 static weft_status send_raw(uint32_t tag, const uint8_t *bytes, size_t len) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
-    ProtobufCMessageUnknownField field = {
-        .tag = tag, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = len, .data = (uint8_t *)(uintptr_t)bytes};
+    ProtobufCMessageUnknownField field = {.tag = tag,
+                                          .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                          .len = len,
+                                          .data = (uint8_t *)(uintptr_t)bytes};
     Rpctest__EchoRequest *request = REQUEST(.count = 1);
     request->base.n_unknown_fields = 1;
     request->base.unknown_fields = &field;
@@ -275,10 +284,13 @@ static void hostile_requests(void **state) {
     assert_code(st, WEFT_INVALID_ARGUMENT);
     assert_int_equal(atomic_load(&e.entered), 0);
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
-    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.text = (char *)"alive"), NULL), WEFT_OK);
+    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.text = (char *)"alive"), NULL),
+                WEFT_OK);
     /* The same in a stream. */
-    ProtobufCMessageUnknownField field = {
-        .tag = 1, .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, .len = 3, .data = (uint8_t[]){2, 0xff, 0xfe}};
+    ProtobufCMessageUnknownField field = {.tag = 1,
+                                          .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                          .len = 3,
+                                          .data = (uint8_t[]){2, 0xff, 0xfe}};
     Rpctest__EchoRequest *bad = REQUEST(.count = 1);
     bad->base.n_unknown_fields = 1;
     bad->base.unknown_fields = &field;
@@ -371,9 +383,11 @@ static void watch_given_up(void **state) {
 
 static reflect_response *ask(weft_stream *stream, int what, const char *text) {
     reflect_request request = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__INIT;
-    Grpc__Reflection__V1__ExtensionRequest extension = GRPC__REFLECTION__V1__EXTENSION_REQUEST__INIT;
+    Grpc__Reflection__V1__ExtensionRequest extension =
+        GRPC__REFLECTION__V1__EXTENSION_REQUEST__INIT;
     request.host = (char *)"h";
-    request.message_request_case = (Grpc__Reflection__V1__ServerReflectionRequest__MessageRequestCase)what;
+    request.message_request_case =
+        (Grpc__Reflection__V1__ServerReflectionRequest__MessageRequestCase)what;
     request.list_services = (char *)(uintptr_t)text;
     extension.containing_type = (char *)(uintptr_t)text;
     if (what == ASK(FILE_CONTAINING_EXTENSION)) request.file_containing_extension = &extension;
@@ -401,14 +415,14 @@ static void reflect(const char *path) {
     weft_stream *s = weft_stub_stream(e.channel, ctx, &method, NULL);
     const reflect_response *r = ask(s, ASK(LIST_SERVICES), "*");
     assert_int_equal(r->message_response_case, ANSWER(LIST_SERVICES_RESPONSE));
-    static const char *const names[] = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
-                                        "grpc.reflection.v1alpha.ServerReflection",
-                                        "test.rpc.v1.EchoService"};
+    static const char *const names[] = {
+        "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection", "test.rpc.v1.EchoService"};
     assert_int_equal(r->list_services_response->n_service, 4);
     for (size_t i = 0; i < 4; i++)
         assert_string_equal(r->list_services_response->service[i]->name, names[i]);
-    static const char *const symbols[] = {"test.rpc.v1.EchoService", "test.rpc.v1.EchoService.Unary",
-                                          "test.rpc.v1.EchoRequest"};
+    static const char *const symbols[] = {
+        "test.rpc.v1.EchoService", "test.rpc.v1.EchoService.Unary", "test.rpc.v1.EchoRequest"};
     for (size_t i = 0; i < 3; i++) {
         r = ask(s, ASK(FILE_CONTAINING_SYMBOL), symbols[i]);
         assert_int_equal(r->message_response_case, ANSWER(FILE_DESCRIPTOR_RESPONSE));
@@ -446,7 +460,8 @@ static void drain_lets_calls_finish(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
     weft_group *group = weft_group_new(ctx);
     reply_t *reply = NULL;
-    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.text = (char *)"in flight", .sleep_ms = 300),
+    assert_true(rpctest_echo_unary_start(e.channel, group,
+                                         REQUEST(.text = (char *)"in flight", .sleep_ms = 300),
                                          &reply) >= 0);
     echo_await(&e.entered, 1);
     weft_server_drain(e.server);
@@ -460,14 +475,16 @@ static void drain_lets_calls_finish(void **state) {
 
 static void drain_cancels_after_the_grace(void **state) {
     (void)state;
-    const weft_server_options impatient = {.size = sizeof impatient, .grace_ns = WEFT_TIMEOUT_MS(100)};
+    const weft_server_options impatient = {.size = sizeof impatient,
+                                           .grace_ns = WEFT_TIMEOUT_MS(100)};
     memset(&e, 0, sizeof e);
     echo_start(&e, &impatient, false);
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
     weft_group *group = weft_group_new(ctx);
     reply_t *reply = NULL;
     rpctest_echo_both_stream *s = rpctest_echo_both(e.channel, ctx);
-    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >= 0);
+    assert_true(rpctest_echo_unary_start(e.channel, group, REQUEST(.sleep_ms = 20000), &reply) >=
+                0);
     echo_await(&e.entered, 2);
     int64_t before = weft_now(NULL);
     weft_server_drain(e.server);

@@ -95,7 +95,12 @@ static void up(void **state) {
     rpctest_echo_up_stream *s = rpctest_echo_up(e.channel, ctx);
     for (int i = 0; i < 1000; i++)
         assert_true(rpctest_echo_up_send(
-            s, REQUEST(.text = (char *)"u", .payload = {100, (uint8_t *)(uintptr_t) "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"})));
+            s,
+            REQUEST(.text = (char *)"u",
+                    .payload = {
+                        100,
+                        (uint8_t
+                             *)(uintptr_t) "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"})));
     assert_code(rpctest_echo_up_end(s, &reply), WEFT_OK);
     assert_int_equal(reply->count, 1000);
     assert_string_equal(reply->text, "u 100000");
@@ -112,8 +117,8 @@ static void up_ended_early(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
     rpctest_echo_up_stream *s = rpctest_echo_up(e.channel, ctx);
     int sent = 0;
-    while (rpctest_echo_up_send(s, REQUEST(.payload = {sizeof payload, payload}, .code = sent == 3 ? 9 : 0,
-                                           .message = (char *)"enough")))
+    while (rpctest_echo_up_send(s, REQUEST(.payload = {sizeof payload, payload},
+                                           .code = sent == 3 ? 9 : 0, .message = (char *)"enough")))
         sent++;
     assert_true(sent >= 3);
     reply_t *reply = NULL;
@@ -199,7 +204,8 @@ static void messages_too_large(void **state) {
     assert_false(rpctest_echo_both_next(s, &reply));
     assert_code(rpctest_echo_both_end(s), WEFT_RESOURCE_EXHAUSTED);
     weft_ctx_max_reply(ctx, 1000);
-    rpctest_echo_down_stream *d = rpctest_echo_down(e.channel, ctx, REQUEST(.count = 3, .reply_bytes = 2000));
+    rpctest_echo_down_stream *d =
+        rpctest_echo_down(e.channel, ctx, REQUEST(.count = 3, .reply_bytes = 2000));
     assert_false(rpctest_echo_down_next(d, &reply));
     assert_code(rpctest_echo_down_end(d), WEFT_RESOURCE_EXHAUSTED);
     weft_ctx_free(ctx);

@@ -44,7 +44,6 @@ static void answers(void **state) {
     weft_ctx_free(ctx);
 }
 
-
 static void every_code(void **state) {
     (void)state;
     const char *const messages[] = {"plain", "", "100 % sure\n\tüñ→😀", "%41%zz"};
@@ -53,7 +52,8 @@ static void every_code(void **state) {
         reply_t *reply = NULL;
         const char *message = messages[code % 4];
         weft_status st = rpctest_echo_unary(
-            e.channel, ctx, REQUEST(.text = (char *)"x", .code = code, .message = (char *)(uintptr_t)message),
+            e.channel, ctx,
+            REQUEST(.text = (char *)"x", .code = code, .message = (char *)(uintptr_t)message),
             &reply);
         assert_status(st, (weft_code)code, message);
         assert_null(reply);
@@ -80,8 +80,7 @@ static void long_messages_are_cut(void **state) {
     text[2049] = (char)0xbc;
     text[5000] = '\0';
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
-    weft_status st =
-        rpctest_echo_unary(e.channel, ctx, REQUEST(.code = 3, .message = text), NULL);
+    weft_status st = rpctest_echo_unary(e.channel, ctx, REQUEST(.code = 3, .message = text), NULL);
     assert_code(st, WEFT_INVALID_ARGUMENT);
     size_t len = strlen(weft_status_message(st));
     assert_true(len > 2000 && len < 2100);
@@ -113,8 +112,8 @@ static void unknown_names_are_named(void **state) {
     method.path = "/test.rpc.v1.EchoService/Nope";
     assert_status(weft_stub_call(e.channel, ctx, &method, &REQUEST(.count = 1)->base, NULL),
                   WEFT_UNIMPLEMENTED, "service test.rpc.v1.EchoService has no method Nope");
-    assert_status(rpctest_echo_missing(e.channel, ctx, REQUEST(.count = 1), NULL), WEFT_UNIMPLEMENTED,
-                  "the service does not implement this method");
+    assert_status(rpctest_echo_missing(e.channel, ctx, REQUEST(.count = 1), NULL),
+                  WEFT_UNIMPLEMENTED, "the service does not implement this method");
     method.path = "/nonsense";
     assert_status(weft_stub_call(e.channel, ctx, &method, &REQUEST(.count = 1)->base, NULL),
                   WEFT_UNIMPLEMENTED, "\"/nonsense\" is not /package.Service/Method");
@@ -126,8 +125,8 @@ static void unknown_names_are_named(void **state) {
 static void expired_before(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(0);
-    assert_status(rpctest_echo_unary(e.channel, ctx, REQUEST(.count = 1), NULL), WEFT_DEADLINE_EXCEEDED,
-                  "test.rpc.v1.EchoService/Unary: the deadline has passed");
+    assert_status(rpctest_echo_unary(e.channel, ctx, REQUEST(.count = 1), NULL),
+                  WEFT_DEADLINE_EXCEEDED, "test.rpc.v1.EchoService/Unary: the deadline has passed");
     assert_int_equal(atomic_load(&e.entered), 0);
     weft_ctx_free(ctx);
 }
@@ -228,7 +227,7 @@ static void trace_goes_on(void **state) {
     reply_t *reply = NULL;
     assert_int_equal(strlen(ours), 55);
     assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.count = 1), &reply), WEFT_OK);
-    assert_memory_equal(reply->traceparent, ours, 36);        /* the same trace */
+    assert_memory_equal(reply->traceparent, ours, 36);               /* the same trace */
     assert_memory_not_equal(reply->traceparent + 36, ours + 36, 16); /* another span */
     assert_string_equal(reply->traceparent + 52, "-01");
     weft_ctx_free(ctx);
@@ -258,7 +257,8 @@ static void callbacks_come_once_and_elsewhere(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(10));
     weft_ctx *expired = weft_ctx_new(0);
     weft_channel *bad = weft_dial("no-such-service");
-    rpctest_echo_unary_async(e.channel, ctx, REQUEST(.text = (char *)"called back"), keep_outcome, &ok);
+    rpctest_echo_unary_async(e.channel, ctx, REQUEST(.text = (char *)"called back"), keep_outcome,
+                             &ok);
     rpctest_echo_unary_async(e.channel, expired, REQUEST(.count = 1), keep_outcome, &late);
     rpctest_echo_unary_async(bad, ctx, REQUEST(.count = 1), keep_outcome, &nowhere);
     echo_await(&ok.calls, 1);
@@ -317,11 +317,13 @@ static void large_replies(void **state) {
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
     reply_t *reply = NULL;
     weft_status st = rpctest_echo_unary(e.channel, ctx, REQUEST(.reply_bytes = 5 << 20), &reply);
-    assert_status(st, WEFT_RESOURCE_EXHAUSTED,
-                  "test.rpc.v1.EchoService/Unary: the reply is larger than max_reply, 4194304 bytes "
-                  "(weft_ctx_max_reply raises it)");
+    assert_status(
+        st, WEFT_RESOURCE_EXHAUSTED,
+        "test.rpc.v1.EchoService/Unary: the reply is larger than max_reply, 4194304 bytes "
+        "(weft_ctx_max_reply raises it)");
     weft_ctx_max_reply(ctx, 6 << 20);
-    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.reply_bytes = 5 << 20), &reply), WEFT_OK);
+    assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.reply_bytes = 5 << 20), &reply),
+                WEFT_OK);
     assert_int_equal(reply->payload.len, 5 << 20);
     weft_ctx_max_reply(ctx, 1000);
     assert_code(rpctest_echo_unary(e.channel, ctx, REQUEST(.reply_bytes = 2000), &reply),
@@ -344,7 +346,8 @@ static void silent_server(void **state) {
                    "test.rpc.v1.EchoService/Unary: no answer from %s before the deadline", target);
     weft_channel *silent = weft_dial(target);
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_MS(100));
-    assert_status(rpctest_echo_unary(silent, ctx, REQUEST(.count = 1), NULL), WEFT_DEADLINE_EXCEEDED, expected);
+    assert_status(rpctest_echo_unary(silent, ctx, REQUEST(.count = 1), NULL),
+                  WEFT_DEADLINE_EXCEEDED, expected);
     weft_ctx_free(ctx);
     weft_channel_free(silent);
     (void)close(fd);
