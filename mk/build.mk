@@ -107,6 +107,6 @@ PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
 # deploy/demo/NAME.c: the demo's own clients and auditors, a program weft-NAME each.
 DEMO_SRC := $(call cfiles,deploy/demo)
 DEMO_PROGRAMS := $(patsubst deploy/demo/%.c,weft-%,$(DEMO_SRC))
-PROGRAM_FILES := $(PROGRAMS:%=$(BUILD)/bin/%)
+PROGRAM_FILES := $(patsubst %,$(BUILD)/bin/%,$(PROGRAMS) $(DEMO_PROGRAMS))
 ALL = $(LIB_FILES) $(PROGRAM_FILES)
-DEMO_NEEDS = $(ALL) $(DEMO_PROGRAMS:%=$(BUILD)/bin/%)
+DEMO_NEEDS = $(ALL)
