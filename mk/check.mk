@@ -2,10 +2,13 @@
 
 C_FILES = $(wildcard $(shell git ls-files -co --exclude-standard -- '*.c' '*.h' 2>/dev/null))
 
-.PHONY: lint format asan tsan coverage fuzz fuzz-build fuzz-replay twice clang fresh ci soak
+.PHONY: lint lint-test format asan tsan coverage fuzz fuzz-build fuzz-replay twice clang fresh ci soak
 
 lint: $(GEN0_H) $(GEN2_H) | $(DEPS_CI) $(DEPS_TEST) ## Check format, includes, sizes, banned calls and run cppcheck
 	@tools/lint/lint --build '$(BUILD)'
+
+lint-test: | $(DEPS_CI) $(DEPS_TEST) ## Prove that every rule of lint fires
+	@$(RUN) $(LINT_SUITES)
 
 format: | $(DEPS_CI) ## Format all C code
 	@printf '%s\n' $(C_FILES) | xargs -r clang-format -i
@@ -18,7 +21,7 @@ GENERATED := $(GEN0_H) $(GEN2_H)
 
 # Suites of real processes that are worth their time under a sanitizer. They find the programs
 # through BUILD, so they run the sanitized ones.
-SAN_SUITES ?= $(filter-out $(addprefix tests/integration/test_,lint.sh twice.sh install.sh demo.sh),$(INT_SUITES))
+SAN_SUITES ?= $(filter-out $(addprefix tests/integration/test_,twice.sh install.sh demo.sh first_service.py),$(INT_SUITES))
 
 .PHONY: san-test
 san-test: $(PROGRAM_FILES) $(TEST_PROGRAMS) | $(DEPS_TEST)
@@ -67,7 +70,7 @@ fresh: | $(DEPS_CI) ## Demo and test a clean clone in a chroot of Debian's base 
 	@BUILD='$(abspath $(BUILD))' tools/fresh.sh
 
 # One after another: each line is a make of its own that uses all processors.
-CI_STEPS := test lint clang asan tsan fuzz-replay fresh
+CI_STEPS := test lint lint-test clang asan tsan fuzz-replay fresh
 ci: ## Everything of test, and lint, clang, sanitizers, corpora, a fresh machine (15 minutes)
 	@tools/ci.sh '$(BUILD)' $(CI_STEPS)
 

@@ -42,7 +42,9 @@ picked = $(if $T,$(foreach s,$1,$(if $(findstring /$T/,$(basename $s)/),$s)),$1)
 RUN = $(if $(SAN),GEN='$(GEN)' PLUGIN='$(PLUGIN)') BUILD='$(abspath $(BUILD))' SAN='$(SAN)' CC='$(CC)' WEFT_VERSION='$(VERSION)' \
     tests/support/run --logs $(BUILD)/test-logs
 
-INT_SUITES := $(wildcard tests/integration/test_*.sh tests/integration/test_*.py) \
+# The linter's own tests need what lint needs: they are a part of `make lint`, not of `make test`.
+LINT_SUITES := tests/integration/test_lint.sh
+INT_SUITES := $(filter-out $(LINT_SUITES),$(wildcard tests/integration/test_*.sh tests/integration/test_*.py)) \
     $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C))
 GOLDEN_SUITES := $(wildcard tests/golden/run.sh)
 TEST_PROGRAMS = $(UNIT_TESTS) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C))

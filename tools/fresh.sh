@@ -56,7 +56,7 @@ if [ "${1:-}" = --inside ]; then
 fi
 
 [ "$(id -u)" -eq 0 ] || absent "make fresh needs root for its chroot"
-unshare --mount --pid --fork true 2>/dev/null || absent "no right to make a mount namespace"
+unshare --mount --pid --fork true || { say "root, but no right to make a mount namespace"; exit 1; }
 work=$(mktemp -d "$(mkdir -p "${BUILD:=build}" && cd "$BUILD" && pwd)/fresh.XXXXXX")
 trap '[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT
@@ -71,7 +71,7 @@ arch=$(dpkg --print-architecture)
 # shellcheck disable=SC2016
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
     awk -v suite="$suite" '$2 == suite && $3 == "main" { print $1; exit }')
-[ -n "$mirror" ] || absent "apt has no source of Debian's $suite"
+[ -n "$mirror" ] || { say "apt has no source of Debian's $suite"; exit 1; }
 apt_http_proxy=$(apt-config shell p Acquire::http::Proxy | sed "s/^p='\(.*\)'$/\1/")
 [ -z "$apt_http_proxy" ] || export http_proxy=${http_proxy:-$apt_http_proxy}
 

@@ -104,7 +104,6 @@ plus='-std=c++17 -x c++ -Wall -Wextra -Werror'
 compile() { # FOLDER FILE
     local folder=$1 file=$2 cc flags
     for cc in gcc clang g++ clang++; do
-        command -v $cc >/dev/null || continue
         flags=$strict
         case $cc in *++) flags=$plus ;; esac
         # shellcheck disable=SC2086
