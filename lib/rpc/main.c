@@ -193,6 +193,8 @@ static void serve(weft_server *server, int fd) {
             weft_log(WEFT_LOG_INFO, "draining",
                      WEFT_I("grace_ms", server->options.grace_ns / WEFT_NS_PER_MS));
             weft_server_drain(server);
+            if (!server->drainer_runs)
+                break; /* cancelled already; nobody would say when it is done */
         }
         if (signals + (int)count > 1) {
             set_handlers(SIG_DFL);

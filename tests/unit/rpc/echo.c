@@ -110,6 +110,11 @@ static weft_status unary(weft_ctx *ctx, const request_t *request, reply_t *reply
 static void *reply_later(void *user) {
     echo *e = user;
     weft_ctx *ctx = weft_deferred_ctx(e->deferred);
+    if (e->deferred_waits) {
+        atomic_fetch_add(&e->entered, 1);
+        while (!weft_ctx_cancelled(ctx)) pause_ms(1);
+        atomic_fetch_add(&e->cancelled, 1);
+    }
     reply_t reply = {RPCTEST_ECHO_REPLY(.text = weft_strdup(ctx, "later"))};
     rpctest_echo_deferred_reply(e->deferred, weft_ok(), &reply);
     return NULL;
@@ -119,6 +124,7 @@ static weft_status deferred(weft_ctx *ctx, const request_t *request, reply_t *re
     echo *e = weft_ctx_service(ctx);
     (void)reply;
     e->deferred = weft_defer(ctx);
+    e->deferred_waits = request->sleep_ms > 0;
     assert_non_null(e->deferred);
     if (request->code)
         rpctest_echo_deferred_reply(e->deferred, failure(ctx, request), NULL);
@@ -197,6 +203,7 @@ void echo_start(echo *e, const weft_server_options *options, bool tcp) {
         .inline_ = unary,
         .inline__on = WEFT_INLINE,
         .deferred = deferred,
+        .deferred_on = e->deferred_on,
         .down = down,
         .up = up,
         .both = both,

@@ -21,7 +21,8 @@ typedef struct echo {
     atomic_int entered;   /* handlers that began */
     atomic_int left;      /* and that returned */
     atomic_int cancelled; /* of these, how many saw a cancellation */
-    weft_where unary_on;
+    weft_where unary_on, deferred_on;
+    bool deferred_waits;     /* for its cancellation */
     weft_deferred *deferred; /* the last one */
     pthread_t replier;
 } echo;
