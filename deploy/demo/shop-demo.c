@@ -278,7 +278,7 @@ __attribute__((format(printf, 2, 3))) static void expect(bool good, const char *
 }
 
 static const char *state_of(const Order__Order *order) {
-    return order_order_state_name((int)order->state) + strlen("ORDER_STATE_");
+    return order_order_state_name(order->state) + strlen("ORDER_STATE_");
 }
 
 static void print_order(size_t number) {

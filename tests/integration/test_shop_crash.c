@@ -252,8 +252,8 @@ static void run(const struct scenario *s, size_t number) {
     interrupt(ctx, s, where, key, which);
     Order__Order *order = insist(ctx, s->kind, key, which);
     if (check(order != NULL, where, "a decided order", "none")) {
-        check(order->state == ends[s->kind], where, order_order_state_name((int)ends[s->kind]),
-              order_order_state_name((int)order->state));
+        check(order->state == ends[s->kind], where, order_order_state_name(ends[s->kind]),
+              order_order_state_name(order->state));
         const Order__Order *again = insist(ctx, s->kind, key, which);
         check(again && !strcmp(again->order_id, order->order_id) && again->state == order->state,
               where, "the same answer again", again ? again->order_id : "none");
@@ -322,8 +322,8 @@ static void kill_in_turn(void) {
     for (size_t i = 0; i < CROWD; i++) {
         const enum kind kind = i % 5 == 4 ? POOR : PAYS;
         const Order__Order *order = insist(ctx, kind, keys[i], NULL);
-        check(order && order->state == ends[kind], keys[i], order_order_state_name((int)ends[kind]),
-              order ? order_order_state_name((int)order->state) : "none");
+        check(order && order->state == ends[kind], keys[i], order_order_state_name(ends[kind]),
+              order ? order_order_state_name(order->state) : "none");
     }
     (void)audit("a crowd while every service is killed", true);
     weft_ctx_free(ctx);

@@ -7,7 +7,7 @@
 #include "shop/user/v1/user.weft.h"
 #include "weft/mem.h"
 
-#define FOLLOW_MOST WEFT_TIMEOUT_S(10)
+#define FOLLOW_MOST WEFT_TIMEOUT_S(4) /* an answer of PENDING frees the thread; the saga goes on */
 #define RESUME_THREADS 4
 
 static order_desk *desk_of(const weft_ctx *ctx) { return shop_of(ctx)->own; }
