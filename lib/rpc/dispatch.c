@@ -293,6 +293,7 @@ static bool make_stream(rpc_server_call *call) {
     stream->server = true;
     stream->call = call->call;
     stream->max_message = call->server->options.max_request;
+    stream->max_arena = call->server->options.max_arena;
     stream->idle = stream_idle;
     stream->hook.cancel = stream_cancel;
     /* Its own context: nobody else can have cancelled it, but its deadline may have passed. */

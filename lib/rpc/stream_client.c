@@ -13,6 +13,10 @@ static const tp_call_events client_events = {
 
 static void hook_cancel(rpc_hook *hook) {
     weft_stream *stream = WEFT_CONTAINER(hook, weft_stream, hook);
+    (void)pthread_mutex_lock(&stream->lock);
+    stream->cancelled = true;
+    (void)pthread_cond_broadcast(&stream->cond);
+    (void)pthread_mutex_unlock(&stream->lock);
     stream->transport->call_cancel(stream->call);
 }
 
