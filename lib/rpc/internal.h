@@ -74,7 +74,6 @@ typedef struct rpc_trace {
     char parent[56]; /* the whole traceparent; "" until asked for */
     uint8_t id[16], span[8];
     uint8_t flags;
-    bool sent_by_caller;
     const char *state; /* tracestate, or NULL */
 } rpc_trace;
 
