@@ -129,6 +129,9 @@ bool rpc_call_start(rpc_call *call, const ProtobufCMessage *request, bool hook, 
 
 static weft_status take_reply(rpc_call *call, weft_arena *arena, ProtobufCMessage **reply) {
     const char *name = call->method->path + 1;
+    /* A cancellation can take the reply away just before the status that it lost to. */
+    if (!call->has_message && weft_ctx_cancelled(call->ctx))
+        return rpc_ctx_why(call->ctx, arena, name);
     if (!call->has_message)
         return weft_status_make(arena, WEFT_INTERNAL, "%s: the status is OK but there is no reply",
                                 name);

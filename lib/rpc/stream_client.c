@@ -144,6 +144,8 @@ weft_status weft_stream_end(weft_stream *stream, ProtobufCMessage **reply) {
     if (wants) (void)take_reply(stream, &taken);
     await_end(stream);
     weft_status st = weft_stream_status(stream);
+    if (st.code == WEFT_OK && wants && !taken && weft_ctx_cancelled(stream->ctx))
+        st = rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1);
     if (st.code == WEFT_OK && wants && !taken)
         st = weft_status_make(stream->ctx->arena, WEFT_INTERNAL,
                               "%s: the status is OK but there is no reply",
