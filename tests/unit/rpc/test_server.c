@@ -93,6 +93,7 @@ static void stale_and_live_sockets(void **state) {
         _exit(fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof to) < 0 || listen(fd, 1) < 0);
     }
     int status = 0;
+    assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(access(path, F_OK), 0);
