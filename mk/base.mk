@@ -38,7 +38,8 @@ endif
 # $(call note,FILE,TEXT): FILE holds TEXT; it is written only when that changes, so that what
 # depends on it is made again when flags change or a source is added or removed.
 comma := ,
-note = $(if $(and $(wildcard $1),$(if $(subst x$(file <$1)x,,x$2x),,same)),,$(shell mkdir -p $(dir $1))$(file >$1,$2))
+# Read by cat: make 4.3's own $(file <) sometimes returns more than the file holds.
+note = $(if $(and $(wildcard $1),$(if $(subst x$(shell cat $1)x,,x$(strip $2)x),,same)),,$(shell mkdir -p $(dir $1))$(file >$1,$(strip $2)))
 
 # Packages: one stamp a set, checked again only after dpkg changed something. Everything that runs
 # a tool has the stamp as an order-only prerequisite.
