@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/wait.h>
 
 #include "services/shop/shop.h"
@@ -156,7 +157,10 @@ static Order__PlaceOrderRequest *place_request(weft_ctx *ctx, enum kind kind, co
 /* Repeats the call, as a client that heard nothing does, until the order is decided. */
 static Order__Order *insist(weft_ctx *ctx, enum kind kind, const char *key, const char *cancel_id) {
     const char *said = "";
-    for (int tries = 0; tries < 40; tries++) {
+    /* A service that is down answers at once through its caller, and nothing tells when it is back. */
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    for (int tries = 0; tries < 1500; tries++) {
+        if (tries) (void)nanosleep(&pause, NULL);
         Order__PlaceOrderResponse *placed = NULL;
         Order__CancelOrderResponse *cancelled = NULL;
         weft_status st;
