@@ -16,6 +16,8 @@ $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC)))
 # ---- unit tests: tests/unit/<room>/test_*.c, one cmocka program each.
 # A room is linked with what it may use, so a broken room above does not stop its tests.
 TEST_UNITS_base := testsupport base
+TEST_UNITS_crypto := testsupport crypto base
+TEST_UNITS_net := testsupport net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
