@@ -127,6 +127,9 @@ int weft_chain_move(weft_chain *to, weft_chain *from, size_t size) WEFT_MUST_USE
 /* Drops the first `size` (<= chain->bytes) bytes: they were sent. */
 void weft_chain_consume(weft_chain *chain, size_t size);
 
+/* Keeps the first `bytes` (<= chain->bytes) and drops the rest: undoes appends. */
+void weft_chain_cut(weft_chain *chain, size_t bytes);
+
 /* Describes the first pieces for writev; returns how many of `max` were filled. */
 size_t weft_chain_iov(const weft_chain *chain, struct iovec *iov, size_t max);
 

@@ -159,6 +159,7 @@ typedef struct http_field {
     uint8_t id;           /* http_name */
     uint8_t static_index; /* index of the whole field in HPACK's static table, or 0 */
     uint8_t flags;        /* HTTP_FIELD_… */
+    uint8_t kind;         /* what http_name_kind says */
     uint8_t size_class;   /* private */
 } http_field;
 
