@@ -55,29 +55,25 @@ static void assign_codes(void) {
     }
 }
 
-/* The symbol whose code begins `ahead` (12 bits, of which `have` are known), or -1. */
-static int short_symbol(unsigned ahead, unsigned have) {
-    for (unsigned s = 0; s < EOS; s++) {
-        const unsigned bits = lengths[s];
-        if (bits <= have && ahead >> (LOOK - bits) == codes[s]) return (int)s;
-    }
-    return -1;
-}
-
 static void build(void) {
     assign_codes();
+    for (unsigned s = 0; s < EOS; s++) {
+        const unsigned bits = lengths[s];
+        if (bits > LOOK) continue;
+        row *r = &rows[codes[s] << (LOOK - bits)];
+        for (unsigned left = 1u << (LOOK - bits); left; left--, r++) {
+            *r = (row){{(uint8_t)s, 0}, (uint8_t)bits, (uint8_t)(1 | bits << 2)};
+        }
+    }
+    /* A second symbol where the bits that are left hold one. */
     for (unsigned ahead = 0; ahead < 1u << LOOK; ahead++) {
         row *r = &rows[ahead];
-        const int one = short_symbol(ahead, LOOK);
-        if (one < 0) continue;
-        r->symbols[0] = (uint8_t)one;
-        r->bits = lengths[one];
-        r->shape = (uint8_t)(1 | lengths[one] << 2);
-        const unsigned mask = (1u << LOOK) - 1;
-        const int two = short_symbol(ahead << r->bits & mask, LOOK - r->bits);
-        if (two < 0) continue;
-        r->symbols[1] = (uint8_t)two;
-        r->bits = (uint8_t)(r->bits + lengths[two]);
+        if (!r->shape) continue;
+        const row *rest = &rows[ahead << r->bits & ((1u << LOOK) - 1)];
+        const unsigned more = rest->shape >> 2;
+        if (!more || r->bits + more > LOOK) continue;
+        r->symbols[1] = rest->symbols[0];
+        r->bits = (uint8_t)(r->bits + more);
         r->shape++;
     }
 }
@@ -133,8 +129,8 @@ long huffman_decode(const uint8_t *data, size_t len, char *out) {
         for (int look = 0; look < 4; look++) {
             const row *r = &rows[word >> (64 - LOOK)];
             if (__builtin_expect(!r->shape, 0)) {
+                if (look) break; /* only a fresh word has all its bits for sure */
                 unsigned bits = 0;
-                word = load64(data + (at >> 3)) << (at & 7);
                 const int symbol = long_symbol((uint32_t)(word >> 32), &bits);
                 if (symbol == EOS) return -1;
                 *to++ = (char)symbol;

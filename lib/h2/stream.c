@@ -253,7 +253,9 @@ void h2_consume(h2_stream *s, size_t size) {
 void h2_reset(h2_stream *s, uint32_t code) {
     h2_conn *c = s->conn;
     if (!c || s->flags & S_CLOSED) return;
-    if (!c->failed) write_reset(c, s->id, code);
+    /* Inside the callback that reports the end, both sides may be done. */
+    const bool done = (s->flags & (S_RECV_END | S_SENT_END)) == (S_RECV_END | S_SENT_END);
+    if (!c->failed && !done) write_reset(c, s->id, code);
     stream_close(c, s);
 }
 
