@@ -156,9 +156,8 @@ size_t stream_pump(h2_conn *c, h2_stream *s, size_t most) {
         int64_t n = s->queue.bytes < FRAME_MAX ? (int64_t)s->queue.bytes : FRAME_MAX;
         if (n > s->send_window) n = s->send_window;
         if (n > c->send_window) n = c->send_window;
-        if (n > (int64_t)(most - sent)) n = (int64_t)(most - sent);
         if (n <= 0) break;
-        const size_t size = (size_t)n;
+        const size_t size = (size_t)n < most - sent ? (size_t)n : most - sent;
         const bool last =
             size == s->queue.bytes && (s->flags & (S_ENDING | S_TRAILERS)) == S_ENDING;
         uint8_t *at = weft_chain_reserve(&c->out, FRAME_HEAD);
