@@ -73,6 +73,7 @@ static int64_t linger_timeout(const net_conn *conn) {
 }
 
 void net_conn_opening(net_conn *conn) {
+    if (!conn->loop->turning) conn->loop->now = weft_now(conn->loop->clock);
     weft_timer_arm(&conn->loop->timers, &conn->timer, conn->loop->now + open_timeout(conn));
 }
 

@@ -137,6 +137,7 @@ struct net_loop {
     weft_chunk_pool *chunks;
     bool own_chunks;
     bool stopping;
+    bool turning; /* `now` is this turn's; else it may be old */
     bool freeing;
     weft_list conns;
     weft_list ready;

@@ -340,6 +340,7 @@ int net_loop_turn(net_loop *loop, int64_t max_wait) {
         if (error) return error;
     }
     loop->now = weft_now(loop->clock);
+    loop->turning = true;
     loop->stats.turns++;
     if (loop->config.on_turn) loop->config.on_turn(loop->config.user, loop->now);
     run_watches(loop);
@@ -350,6 +351,7 @@ int net_loop_turn(net_loop *loop, int64_t max_wait) {
     run_dirty(loop);
     run_closing(loop);
     run_tasks(loop);
+    loop->turning = false;
     return 0;
 }
 
