@@ -247,6 +247,27 @@ static void drain_queues(h2_conn *c) {
     }
 }
 
+/* Output this small is copied behind what the owner could not write yet: linked, a reader that is slow could
+ * make each turn's few bytes hold a chunk of their own. */
+#define COPY_MOST 4096u
+
+static void hand_over(h2_conn *c, weft_chain *out) {
+    c->moved += c->out.bytes;
+    if (out->bytes && c->out.bytes <= COPY_MOST) {
+        const size_t before = out->bytes;
+        int failed = 0;
+        for (const weft_link *at = c->out.head; at && !failed; at = at->next) {
+            failed = weft_chain_add(out, at->slice.data, at->slice.len);
+        }
+        if (!failed) {
+            weft_chain_clear(&c->out);
+            return;
+        }
+        weft_chain_cut(out, before);
+    }
+    weft_chain_splice(out, &c->out);
+}
+
 int64_t h2_conn_output(h2_conn *c, weft_chain *out) {
     enter(c);
     const bool had_failed = c->failed;
@@ -259,8 +280,7 @@ int64_t h2_conn_output(h2_conn *c, weft_chain *out) {
         (void)conn_error(c, H2_ENHANCE_YOUR_CALM, "slow reader");
     }
     if (!had_failed && c->failed) fail_streams(c, 0);
-    c->moved += c->out.bytes;
-    weft_chain_splice(out, &c->out);
+    hand_over(c, out);
     c->backlog = out->bytes;
     c->wanting = false;
     const int64_t moved = (int64_t)(out->bytes - before);
