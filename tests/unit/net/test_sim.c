@@ -262,9 +262,9 @@ static void test_chaos(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_perfect),   cmocka_unit_test(test_latency),
-        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_partition),
-        cmocka_unit_test(test_kill),      cmocka_unit_test(test_process_ends),
+        cmocka_unit_test(test_perfect),  cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_partition),
+        cmocka_unit_test(test_kill),     cmocka_unit_test(test_process_ends),
         cmocka_unit_test(test_chaos),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
