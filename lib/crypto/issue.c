@@ -172,7 +172,7 @@ static int set_serial(X509 *x509) {
 
 static int set_validity(X509 *x509, const crypto_issue *what, const crypto_cert *issuer) {
     int64_t begin = what->now - CRYPTO_BACKDATE;
-    int64_t end = what->now + what->lifetime;
+    int64_t end = what->lifetime < INT64_MAX - what->now ? what->now + what->lifetime : INT64_MAX;
     if (issuer && end > issuer->info.not_after) end = issuer->info.not_after;
     if (issuer && begin < issuer->info.not_before) begin = issuer->info.not_before;
     return ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)(begin / WEFT_NS_PER_S)) &&
