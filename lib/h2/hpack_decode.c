@@ -37,13 +37,7 @@ void hpack_scratch_free(hpack_scratch *scratch) {
 }
 
 /* Section 5.1; `prefix` bits of the byte at r->at. Values above 2^28 are nobody's. */
-static int read_int(reader *r, unsigned prefix, uint32_t *value) {
-    const uint32_t mask = (1u << prefix) - 1;
-    uint32_t n = *r->at++ & mask;
-    if (n < mask) {
-        *value = n;
-        return 0;
-    }
+static int read_long_int(reader *r, uint32_t n, uint32_t *value) {
     for (unsigned shift = 0; r->at < r->end && shift <= 28; shift += 7) {
         const uint32_t byte = *r->at++;
         if (shift == 28 && byte > 7) return WEFT_EPARSE;
@@ -56,7 +50,14 @@ static int read_int(reader *r, unsigned prefix, uint32_t *value) {
     return WEFT_EPARSE;
 }
 
-/* Section 5.2. `half` keeps a name apart from the value that follows it in the scratch memory. */
+static inline int read_int(reader *r, unsigned prefix, uint32_t *value) {
+    const uint32_t mask = (1u << prefix) - 1;
+    const uint32_t n = *r->at++ & mask;
+    *value = n;
+    return n < mask ? 0 : read_long_int(r, n, value);
+}
+
+/* Section 5.2. `skip` keeps a name apart from the value that follows it in the scratch memory. */
 static int read_text(reader *r, text *out, size_t skip) {
     if (r->at == r->end) return WEFT_EPARSE;
     const bool huffman = *r->at & 0x80;
@@ -84,7 +85,7 @@ static int read_text(reader *r, text *out, size_t skip) {
     return 0;
 }
 
-static http_field *lookup(const hpack_decoder *decoder, uint32_t index) {
+static inline http_field *lookup(const hpack_decoder *decoder, uint32_t index) {
     if (index <= STATIC_COUNT) return http_static_field(index);
     const hpack_table *t = &decoder->table;
     index -= STATIC_COUNT + 1;
@@ -121,8 +122,12 @@ static int read_literal(hpack_decoder *decoder, reader *r, unsigned prefix, http
     *out = http_field_make(pool, (http_name)named->id, named->name, named->name_len, value.data,
                            value.len, intern);
     if (!*out) return WEFT_ENOMEM;
-    /* A bad name stays bad; the rest of the flags is about the value. */
-    if (!named->id && named->flags & HTTP_FIELD_BAD) (*out)->flags |= HTTP_FIELD_BAD;
+    if (!named->id) {
+        /* What was found out about the name when it came first. */
+        if (named->flags & HTTP_FIELD_BAD_NAME)
+            (*out)->flags |= HTTP_FIELD_BAD | HTTP_FIELD_BAD_NAME;
+        (*out)->kind = named->kind;
+    }
     return 0;
 }
 
@@ -136,17 +141,29 @@ static int read_size_update(hpack_decoder *decoder, reader *r) {
     return 0;
 }
 
-/* Takes over the caller's reference. */
-static int deliver(http_fields *list, hpack_budget *budget, http_field *field) {
+/* The list is full as far as the budget goes; only counts from now on. */
+static int deliver_over(http_fields *list, hpack_budget *budget, http_field *field) {
+    if (!budget->over) {
+        budget->over = true;
+        budget->bytes = list->bytes;
+        budget->fields = list->count;
+    }
     budget->fields++;
     budget->bytes += (size_t)field->name_len + field->value_len + 32;
-    if (__builtin_expect(budget->fields > budget->max_fields || budget->bytes > budget->max_bytes,
-                         0)) {
-        budget->over = true;
-        http_field_unref(field);
-        return 0;
-    }
-    return http_fields_push(list, field);
+    http_field_unref(field);
+    return 0;
+}
+
+/* Takes over the caller's reference. */
+static inline int deliver(http_fields *list, hpack_budget *budget, http_field *field) {
+    const size_t bytes = list->bytes + field->name_len + field->value_len + 32;
+    if (__builtin_expect(
+            list->count >= budget->max_fields || bytes > budget->max_bytes || budget->over, 0))
+        return deliver_over(list, budget, field);
+    if (__builtin_expect(list->count == list->cap, 0)) return http_fields_push(list, field);
+    list->at[list->count++] = field;
+    list->bytes = bytes;
+    return 0;
 }
 
 /* One representation that is not indexed. */
@@ -185,14 +202,18 @@ int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *
             uint32_t index = 0;
             failed = read_int(&r, 7, &index);
             http_field *field = failed ? NULL : lookup(decoder, index);
-            if (!field) return WEFT_EPARSE;
+            if (__builtin_expect(!field, 0)) return WEFT_EPARSE;
             failed = deliver(list, budget, http_field_ref(field));
         } else if ((byte & 0xe0) == 0x20) {
             return WEFT_EPARSE;
         } else {
             failed = read_other(decoder, &r, list, budget);
         }
-        if (failed) return failed;
+        if (__builtin_expect(failed, 0)) return failed;
+    }
+    if (!budget->over) {
+        budget->bytes = list->bytes;
+        budget->fields = list->count;
     }
     return 0;
 }

@@ -88,9 +88,8 @@ static uint32_t name_index(const hpack_encoder *encoder, const http_field *f) {
     return e && e->id == f->id ? STATIC_COUNT + back : 0;
 }
 
-static uint8_t *put_literal(hpack_encoder *encoder, const http_field *f, uint8_t pattern,
-                            unsigned prefix, bool coded, uint8_t *out) {
-    const uint32_t name = name_index(encoder, f);
+static uint8_t *put_literal(const http_field *f, uint32_t name, uint8_t pattern, unsigned prefix,
+                            bool coded, uint8_t *out) {
     out = put_int(out, pattern, prefix, name);
     if (!coded) {
         if (!name) out = put_plain(out, f->name, f->name_len);
@@ -134,11 +133,11 @@ static void index_add(hpack_encoder *encoder, uint32_t hash, uint16_t number) {
 static uint8_t *put_new_entry(hpack_encoder *encoder, http_field *f, uint32_t hash, uint8_t *out) {
     /* The name's index counts before anything is evicted (section 4.4), so the literal is written first. */
     uint8_t *begin = out;
-    out = put_literal(encoder, f, LITERAL_INDEXED, hash != 0, out);
+    out = put_literal(f, name_index(encoder, f), LITERAL_INDEXED, hash != 0, out);
     const uint16_t number = (uint16_t)encoder->table.next;
     if (hpack_table_insert(&encoder->table, f) < 0) {
         hpack_table_resize(&encoder->table, encoder->table.size);
-        return put_literal(encoder, f, LITERAL, false, begin);
+        return put_literal(f, name_index(encoder, f), LITERAL, false, begin);
     }
     if (hash) index_add(encoder, hash, number);
     if (f->id) encoder->index->names[f->id] = number;
@@ -149,10 +148,11 @@ static uint8_t *put_field(hpack_encoder *encoder, http_field *f, uint8_t *out) {
     const uint32_t cost = f->name_len + f->value_len + HPACK_ENTRY_COST;
     const bool fits = cost <= encoder->table.size / 2;
     if ((f->kind & HTTP_SECRET) || (f->flags & HTTP_FIELD_NEVER))
-        return put_literal(encoder, f, LITERAL_NEVER, false, out);
+        return put_literal(f, name_index(encoder, f), LITERAL_NEVER, false, out);
     if (f->kind & HTTP_NOINDEX) {
-        if (fits && !name_index(encoder, f)) return put_new_entry(encoder, f, 0, out);
-        return put_literal(encoder, f, LITERAL, false, out);
+        const uint32_t name = name_index(encoder, f);
+        if (fits && !name) return put_new_entry(encoder, f, 0, out);
+        return put_literal(f, name, LITERAL, false, out);
     }
     const uint32_t hash = http_field_hash(f);
     const uint32_t back = index_find(encoder, f, hash);
@@ -161,7 +161,7 @@ static uint8_t *put_field(hpack_encoder *encoder, http_field *f, uint8_t *out) {
     const uint16_t tag = (uint16_t)(hash >> 16 | 1);
     if (fits && *seen == tag) return put_new_entry(encoder, f, hash, out);
     *seen = tag;
-    return put_literal(encoder, f, LITERAL, false, out);
+    return put_literal(f, name_index(encoder, f), LITERAL, false, out);
 }
 
 int64_t hpack_encode(hpack_encoder *encoder, const http_fields *list, uint8_t *out) {
@@ -177,8 +177,12 @@ int64_t hpack_encode(hpack_encoder *encoder, const http_fields *list, uint8_t *o
     }
     for (uint32_t i = 0; i < list->count; i++) {
         http_field *f = list->at[i];
+        uint32_t back = 0;
         if (f->static_index) {
             *out++ = (uint8_t)(0x80 | f->static_index);
+        } else if (f->hash && entry(&encoder->table, *slot_of(encoder, f->hash, 0), &back) == f &&
+                   back < 127 - STATIC_COUNT) {
+            *out++ = (uint8_t)(0x80 | (STATIC_COUNT + back)); /* what comes with every request */
         } else {
             out = put_field(encoder, f, out);
         }

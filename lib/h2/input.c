@@ -109,6 +109,26 @@ static void data_finish(h2_conn *c) {
     if (c->recv_window < c->limits->conn_window / 2) conn_credit(c);
 }
 
+/* A DATA frame with all of its payload and no padding: most of them. 0 when it was dealt with, 1 when it has
+ * to go the long way. */
+static int data_whole(h2_conn *c, input *in, int *failed) {
+    const frame *f = &c->frame;
+    if (in->len < f->len || !f->len || f->flags & FLAG_PADDED || c->recv_window < f->len) return 1;
+    h2_stream *s = stream_find(c, f->stream);
+    if (!s || (s->flags & (S_RECV_END | S_RECV_HEADERS)) != S_RECV_HEADERS ||
+        s->recv_window < f->len)
+        return 1;
+    const weft_slice piece = {in->at, f->len, in->chunk};
+    const bool end = f->flags & FLAG_END_STREAM;
+    s->recv_window -= f->len;
+    c->recv_window -= f->len;
+    c->flood.work++;
+    advance(in, f->len);
+    *failed = data_deliver(c, s, &piece, end);
+    if (c->recv_window < c->limits->conn_window / 2) conn_credit(c);
+    return 0;
+}
+
 static int data_input(h2_conn *c, input *in) {
     const frame *f = &c->frame;
     if (c->want_pad) {
@@ -183,7 +203,7 @@ static int frame_begun(h2_conn *c, input *in) {
     const frame *f = &c->frame;
     int failed = frame_check(c);
     if (failed) return failed;
-    if (f->type == FRAME_DATA) return data_begin(c);
+    if (f->type == FRAME_DATA) return data_whole(c, in, &failed) ? data_begin(c) : failed;
     if (f->type > FRAME_CONTINUATION) return skip_begin(c);
     if (in->len >= f->len) {
         const uint8_t *payload = in->at;

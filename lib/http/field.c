@@ -15,7 +15,6 @@ enum {
 #undef X
 };
 
-#define STATICS 62
 #define S(index, id_, text, val)            \
     [index] = {.name = text,                \
                .value = val,                \
@@ -29,7 +28,7 @@ enum {
 #define E(index, id_, text) S(index, id_, text, "")
 
 /* RFC 7541 appendix A. Never written to: pool is NULL. */
-static http_field statics[STATICS] = {
+http_field http_static_table[62] = {
     E(1, AUTHORITY, ":authority"),
     S(2, METHOD, ":method", "GET"),
     S(3, METHOD, ":method", "POST"),
@@ -93,10 +92,6 @@ static http_field statics[STATICS] = {
     E(61, WWW_AUTHENTICATE, "www-authenticate"),
 };
 
-http_field *http_static_field(unsigned index) {
-    return index && index < STATICS ? &statics[index] : NULL;
-}
-
 /* Rows of the static table for a name: first and how many. */
 static unsigned static_rows(http_name id, unsigned *first) {
     static const uint8_t pseudo[6][2] = {{0, 0}, {1, 1}, {2, 2}, {4, 2}, {6, 2}, {8, 7}};
@@ -111,8 +106,9 @@ static unsigned static_rows(http_name id, unsigned *first) {
 static http_field *static_match(http_name id, const char *value, size_t len) {
     unsigned first = 0;
     for (unsigned left = static_rows(id, &first); left; left--, first++) {
-        if (statics[first].value_len == len && !memcmp(statics[first].value, value, len))
-            return &statics[first];
+        if (http_static_table[first].value_len == len &&
+            !memcmp(http_static_table[first].value, value, len))
+            return &http_static_table[first];
     }
     return NULL;
 }
@@ -166,7 +162,11 @@ static http_field *from_text(http_pool *pool, const char *name, size_t name_len,
         return http_field_make(pool, id, http_name_text(id), name_len, value, value_len, intern);
     }
     http_field *field = http_field_make(pool, id, name, name_len, value, value_len, intern);
-    if (field && !http_name_ok(name, name_len)) field->flags |= HTTP_FIELD_BAD;
+    if (field && !http_name_ok(name, name_len))
+        field->flags |= HTTP_FIELD_BAD | HTTP_FIELD_BAD_NAME;
+    /* A pseudo-header field that does not exist belongs nowhere: validation will say so. */
+    if (field && name_len && name[0] == ':')
+        field->kind = HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO;
     return field;
 }
 

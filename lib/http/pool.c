@@ -17,22 +17,20 @@ typedef struct slab {
 } slab;
 
 /* Class n < 16 holds 64 (n + 1) bytes, the others what `large` says. */
-#define SMALL_CLASSES 16
-#define SMALL_STEP 64u
-static const uint16_t large[BLOCK_CLASSES - SMALL_CLASSES] = {1280, 1536, 2048, 2560, 3072, 4096};
+static const uint16_t large[BLOCK_CLASSES - BLOCK_SMALL_CLASSES] = {1280, 1536, 2048,
+                                                                    2560, 3072, 4096};
 #define LARGEST 4096u
 
-static uint8_t class_of(size_t size) {
-    if (size <= SMALL_CLASSES * SMALL_STEP) return (uint8_t)((size - 1) / SMALL_STEP);
+uint8_t block_class_slow(size_t size) {
     if (size > LARGEST) return BLOCK_HUGE;
     uint8_t at = 0;
     while (large[at] < size) at++;
-    return (uint8_t)(SMALL_CLASSES + at);
+    return (uint8_t)(BLOCK_SMALL_CLASSES + at);
 }
 
 size_t block_size(uint8_t size_class, size_t size) {
-    if (size_class < SMALL_CLASSES) return (size_class + 1u) * SMALL_STEP;
-    return size_class == BLOCK_HUGE ? size : large[size_class - SMALL_CLASSES];
+    if (size_class < BLOCK_SMALL_CLASSES) return (size_class + 1u) * BLOCK_STEP;
+    return size_class == BLOCK_HUGE ? size : large[size_class - BLOCK_SMALL_CLASSES];
 }
 
 static void *heap(http_pool *pool, size_t size) {
@@ -45,7 +43,7 @@ static void *heap(http_pool *pool, size_t size) {
     return p;
 }
 
-static int refill(http_pool *pool, uint8_t size_class) {
+int block_refill(http_pool *pool, uint8_t size_class) {
     slab *more = heap(pool, SLAB_SIZE);
     if (!more) return 0;
     more->next = pool->slabs;
@@ -60,25 +58,11 @@ static int refill(http_pool *pool, uint8_t size_class) {
     return 1;
 }
 
-void *block_new(http_pool *pool, size_t size, uint8_t *size_class) {
-    const uint8_t c = class_of(size);
-    *size_class = c;
-    if (c == BLOCK_HUGE) return heap(pool, size);
-    if (!pool->free[c] && !refill(pool, c)) return NULL;
-    free_block *block = pool->free[c];
-    pool->free[c] = block->next;
-    return block;
-}
+void *block_huge(http_pool *pool, size_t size) { return heap(pool, size); }
 
-void block_free(http_pool *pool, void *block, size_t size, uint8_t size_class) {
-    if (size_class == BLOCK_HUGE) {
-        pool->stats.bytes -= size;
-        weft_free(block);
-        return;
-    }
-    free_block *freed = block;
-    freed->next = pool->free[size_class];
-    pool->free[size_class] = freed;
+void block_huge_free(http_pool *pool, void *block, size_t size) {
+    pool->stats.bytes -= size;
+    weft_free(block);
 }
 
 http_pool *http_pool_new(size_t max_bytes, uint64_t seed) {

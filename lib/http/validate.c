@@ -36,6 +36,7 @@ static int check_status(pass *p, const http_field *f) {
 }
 
 static int check_pseudo(pass *p, const http_field *f, unsigned kind) {
+    if (f->id == HTTP_NAME_OTHER) return malformed(p->facts, "unknown pseudo-header field");
     if (p->regular) return malformed(p->facts, "pseudo-header field after a regular field");
     if (p->section == HTTP_SECTION_TRAILERS)
         return malformed(p->facts, "pseudo-header field in trailers");
@@ -127,6 +128,10 @@ int http_validate(const http_fields *list, http_section section, http_facts *fac
         const http_field *f = list->at[i];
         const unsigned kind = f->kind;
         int failed = 0;
+        if (!(kind & ~(unsigned)(HTTP_NOINDEX | HTTP_SECRET)) && !(f->flags & HTTP_FIELD_BAD)) {
+            p.regular = true; /* most fields */
+            continue;
+        }
         if (f->flags & HTTP_FIELD_BAD) return malformed(facts, "bad character in a field");
         if (kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO)) {
             failed = check_pseudo(&p, f, kind);
@@ -134,8 +139,6 @@ int http_validate(const http_fields *list, http_section section, http_facts *fac
             p.regular = true;
             if (kind & HTTP_HOP) return malformed(facts, "connection-specific field");
             if (kind & HTTP_CHECKED) failed = check_special(&p, f);
-            if (f->id == HTTP_NAME_OTHER && f->name[0] == ':')
-                failed = malformed(facts, "unknown pseudo-header field");
         }
         if (failed) return failed;
     }

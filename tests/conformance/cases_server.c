@@ -265,6 +265,13 @@ const script_case server_cases[] = {
     {"8.2.3 cookie crumbs", H2_SERVER, "head es,eh 1 " OK " cookie=a cookie=b", "request-end 1"},
     /* 8.3 pseudo-header fields */
     {"8.3 an unknown pseudo-header field", H2_SERVER, "head es,eh 1 " OK " :test=ok", BAD(1)},
+    {"8.3 an unknown pseudo-header field, its name by index", H2_SERVER,
+     "frame 1 5 1 82868440023a780179; frame 1 5 3 8286847e017a", BAD(1) ", " BAD(3)},
+    {"8.2.1 a bad name by index", H2_SERVER,
+     "frame 1 5 1 828684400258780179; frame 1 5 3 8286847e017a", BAD(1) ", " BAD(3)},
+    {"8.2.1 a good name by index of a field with a bad value", H2_SERVER,
+     "frame 1 5 1 82868440017a010a; frame 1 5 3 8286847e017a",
+     "request-end 3, RST 1 PROTOCOL_ERROR"},
     {"8.3 :status in a request", H2_SERVER, "head es,eh 1 " OK " :status=200", BAD(1)},
     {"8.3 a pseudo-header field after a regular one", H2_SERVER,
      "head es,eh 1 :method=GET :scheme=http x=y :path=/", BAD(1)},

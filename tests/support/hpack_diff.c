@@ -122,8 +122,9 @@ const char *hpack_diff_encode(uint64_t seed, size_t fields) {
             bool secret = false;
             any_field(&name, &value, &secret);
             http_field *f =
-                below(2) ? http_field_new(pool, name.data, name.len, value.data, value.len)
-                         : http_field_intern(pool, name.data, name.len, value.data, value.len);
+                secret || below(2)
+                    ? http_field_new(pool, name.data, name.len, value.data, value.len)
+                    : http_field_intern(pool, name.data, name.len, value.data, value.len);
             if (secret && f->pool) f->flags |= HTTP_FIELD_NEVER;
             if (http_fields_push(&list, f)) return "memory";
         }

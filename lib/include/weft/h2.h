@@ -242,7 +242,8 @@ typedef struct h2_callbacks {
 
 /* ---- connections */
 
-/* A connection whose first output (preface, SETTINGS) is queued already. `limits` and `callbacks` must
+/* A connection whose first output (preface, SETTINGS) is queued already; on_want_write comes before this
+ * returns. `limits` and `callbacks` must
  * outlive it. NULL when memory is out. */
 h2_conn *h2_conn_new(h2_env *env, h2_role role, const h2_limits *limits,
                      const h2_callbacks *callbacks, void *user);
@@ -340,8 +341,9 @@ void h2_reset(h2_stream *stream, uint32_t code);
 /* `size` bytes that on_data delivered are dealt with: the peer may send as many more. */
 void h2_consume(h2_stream *stream, size_t size);
 
-/* Gives the handle up; the stream is reset if it is not over (NO_ERROR for a server that has answered,
- * REFUSED_STREAM for one that has not begun to, else CANCEL), and what was not consumed counts as consumed. */
+/* Gives the handle up; what was not consumed counts as consumed. A stream that is not over is reset: with
+ * REFUSED_STREAM inside the on_headers that reported it and before any answer, with NO_ERROR when a server has
+ * answered in full, else with CANCEL. */
 void h2_stream_release(h2_stream *stream);
 
 void h2_stream_set_user(h2_stream *stream, void *user);

@@ -143,6 +143,7 @@ enum {
     HTTP_FIELD_BAD = 1, /* breaks RFC 9110 section 5 / RFC 9113 section 8.2.1: see http_field_new */
     HTTP_FIELD_NEVER = 2,    /* came as, and must be sent as, a never-indexed literal */
     HTTP_FIELD_INTERNED = 4, /* private: in the pool's table */
+    HTTP_FIELD_BAD_NAME = 8  /* private: _BAD, and the name is why */
 };
 
 /* Read only. Name and value end in '\0' (not counted); both may hold any byte but are text once _BAD is
@@ -196,8 +197,11 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
 void http_field_release(http_field *field);
 uint32_t http_field_hash_slow(http_field *field);
 
-/* HPACK's static table: fields 1 .. 61; NULL outside. Any thread. */
-http_field *http_static_field(unsigned index);
+/* HPACK's static table: fields 1 .. 61; NULL outside. Never written to. Any thread. */
+extern http_field http_static_table[62]; /* private */
+static inline http_field *http_static_field(unsigned index) {
+    return index - 1 < 61 ? &http_static_table[index] : NULL;
+}
 
 static inline http_field *http_field_ref(http_field *field) {
     if (field->pool) field->refs++;
