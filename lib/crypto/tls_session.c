@@ -139,7 +139,10 @@ static int64_t outcome(tls_session *session, int n) {
     const int kind = SSL_get_error(session->ssl, n);
     if (kind == SSL_ERROR_WANT_READ && session->failure == TLS_FAIL_NONE && !session->flooded)
         return WEFT_EAGAIN;
-    if (kind == SSL_ERROR_ZERO_RETURN) return 0;
+    if (kind == SSL_ERROR_ZERO_RETURN && session->established) return 0;
+    if (kind == SSL_ERROR_ZERO_RETURN)
+        tls_fail(session, TLS_FAIL_REFUSED_BY_PEER,
+                 "the peer ended the session during the handshake, without a reason");
     tls_fail_from_openssl(session);
     return WEFT_ECLOSED;
 }
