@@ -292,6 +292,10 @@ int64_t h2_conn_output(h2_conn *c, weft_chain *out) {
 
 /* ---- asking */
 
+bool h2_conn_wants_output(const h2_conn *c) {
+    return c->out.bytes || (!c->failed && c->send_window > 0 && !weft_list_empty(&c->ready));
+}
+
 void *h2_conn_user(const h2_conn *c) { return c->user; }
 h2_role h2_conn_role(const h2_conn *c) { return (h2_role)c->role; }
 const char *h2_conn_reason(const h2_conn *c) { return c->reason; }

@@ -267,13 +267,16 @@ int h2_conn_eof(h2_conn *conn) WEFT_MUST_USE;
 
 /* Moves what must be sent to the end of `out` (of the env's chunk pool), which the owner writes from.
  * `out->bytes` before the call tells the engine how much is not written yet: above limits->output_high no
- * DATA is added. Call it when on_want_write asked, and again after writing made progress. Returns the bytes
- * moved, or negative on a connection error (slow reader, out of memory; what is in `out` is still to be
- * sent). */
+ * DATA is added. Call it when on_want_write asked, and after writing made progress if h2_conn_wants_output.
+ * Returns the bytes moved, or negative on a connection error (slow reader, out of memory; what is in `out` is
+ * still to be sent). */
 int64_t h2_conn_output(h2_conn *conn, weft_chain *out) WEFT_MUST_USE;
 
+/* True when h2_conn_output would have something to move, or streams wait for room in the output only. */
+bool h2_conn_wants_output(const h2_conn *conn);
+
 /* Timeouts and keepalive. The time is h2_env_set_now's. Call at or after h2_conn_deadline (WEFT_NO_DEADLINE:
- * never), which may move earlier after any _output. Negative: connection error, as for _input. */
+ * never), which may move earlier in any call on the connection. Negative: connection error, as for _input. */
 int h2_conn_tick(h2_conn *conn) WEFT_MUST_USE;
 int64_t h2_conn_deadline(const h2_conn *conn);
 
@@ -315,13 +318,14 @@ int h2_conn_can_request(const h2_conn *conn);
 
 /* ---- streams */
 
-/* Client: opens a stream and queues its HEADERS; the list is not kept. `end`: there is no body. WEFT_EAGAIN:
- * the peer allows no more streams now (on_capacity will tell); WEFT_ECLOSED: the connection takes no new
- * streams; WEFT_ELIMIT: larger than the peer accepts; WEFT_ENOMEM. */
+/* Client: opens a stream and queues its HEADERS; the list is neither kept nor validated. `end`: there is no
+ * body. WEFT_EAGAIN: the peer allows no more streams now (on_capacity will tell); WEFT_ECLOSED: the connection
+ * takes no new streams; WEFT_ELIMIT: larger than the peer accepts; WEFT_ENOMEM. */
 int h2_request(h2_conn *conn, const http_fields *fields, bool end, void *user,
                h2_stream **stream) WEFT_MUST_USE;
 
-/* Server: queues response HEADERS (:status 1xx may come before). WEFT_ECLOSED: the stream is over. */
+/* Server: queues response HEADERS, :status first (1xx may come before). WEFT_EINVAL: answered already, or no
+ * :status; WEFT_ECLOSED: the stream is over; WEFT_ELIMIT and WEFT_ENOMEM as above. */
 int h2_respond(h2_stream *stream, const http_fields *fields, bool end) WEFT_MUST_USE;
 
 /* Sends payload. Pieces with a chunk are taken by reference, others are copied. Returns how many bytes went
