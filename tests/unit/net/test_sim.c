@@ -11,6 +11,7 @@
 
 #include "tests/support/pki.h"
 #include "tests/unit/net/rig.h"
+#include "weft/mem.h"
 #include "weft/net_sim.h"
 
 #define SERVER "10.0.0.1:80"
@@ -260,12 +261,46 @@ static void test_chaos(void **state) {
     }
 }
 
+/* ---- every allocation fails once while connections are made, used and closed */
+
+static size_t countdown; /* 0: none fails */
+
+static int allow(size_t size, void *user) {
+    (void)size, (void)user;
+    return !countdown || --countdown;
+}
+
+static void test_failmalloc(void **state) {
+    world *w = *state;
+    const net_faults faults = {.latency_max = WEFT_NS_PER_MS, .segment_max = 700};
+    const weft_addr addr = rig_addr(SERVER);
+    for (int tls = 0; tls < 2; tls++) {
+        bool untouched = false;
+        for (size_t n = 1; !untouched; n++) {
+            mesh m;
+            mesh_init(&m, 1, &faults, tls ? w->server_tls : NULL);
+            countdown = n;
+            weft_mem_hook(allow, NULL);
+            const int error = echo_dial(&m.clients[0], m.client_loop, &addr,
+                                        tls ? w->client_tls : NULL, 5000, NULL);
+            (void)net_sim_run(m.sim, at(60000), NULL, NULL);
+            untouched = countdown != 0;
+            weft_mem_hook(NULL, NULL);
+            if (untouched) assert_int_equal(m.clients[0].received, 5000);
+            assert_false(m.clients[0].bad);
+            if (error) assert_int_equal(error, WEFT_ENOMEM);
+            mesh_free(&m); /* asserts that nothing is left */
+            assert_true(error || m.clients[0].closed);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_perfect),  cmocka_unit_test(test_latency),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_partition),
         cmocka_unit_test(test_kill),     cmocka_unit_test(test_process_ends),
-        cmocka_unit_test(test_chaos),
+        cmocka_unit_test(test_chaos),    cmocka_unit_test(test_failmalloc),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
