@@ -26,6 +26,8 @@ UNIT_codegen := $(call objs,$(CODEGEN_LIB))
 UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC))) $(call gen_objs,$(filter $(STAGE2),$(TOOL_PROTOS)))
 UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(filter $(STAGE2),$(SHOP_PROTOS)))
 
+UNIT_LIBS_crypto := -lssl -lcrypto
+UNIT_LIBS_net := -lcares
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
 UNIT_LIBS_core := -lgrpc -lgpr
 UNIT_LIBS_store := -lsqlite3

@@ -1,0 +1,64 @@
+/* W3C trace context, https://www.w3.org/TR/trace-context/ section 3.2. */
+#include <string.h>
+
+#include "weft/http_grpc.h"
+
+/* Lower-case hex only, as the specification wants; 0 when `out` has all its bytes. */
+static int unhex(const char *text, size_t bytes, uint8_t *out) {
+    unsigned bad = 0;
+    for (size_t i = 0; i < bytes * 2; i++) {
+        const unsigned c = (unsigned char)text[i];
+        const unsigned digit = c - '0', letter = c - 'a';
+        unsigned nibble = 0;
+        if (digit < 10) {
+            nibble = digit;
+        } else if (letter < 6) {
+            nibble = letter + 10;
+        } else {
+            bad = 1;
+        }
+        out[i / 2] = (uint8_t)(i & 1 ? out[i / 2] | nibble : nibble << 4);
+    }
+    return (int)bad;
+}
+
+static int all_zero(const uint8_t *data, size_t len) {
+    uint8_t any = 0;
+    for (size_t i = 0; i < len; i++) any |= data[i];
+    return !any;
+}
+
+int http_traceparent_parse(const char *text, size_t len, http_trace *trace) {
+    uint8_t version = 0;
+    http_trace t;
+    if (len < HTTP_TRACEPARENT_LEN || text[2] != '-' || text[35] != '-' || text[52] != '-')
+        return WEFT_EPARSE;
+    if (unhex(text, 1, &version) || version == 0xff) return WEFT_EPARSE;
+    if (len > HTTP_TRACEPARENT_LEN && (version == 0 || text[55] != '-')) return WEFT_EPARSE;
+    if (unhex(text + 3, 16, t.trace_id) || unhex(text + 36, 8, t.span_id) ||
+        unhex(text + 53, 1, &t.flags))
+        return WEFT_EPARSE;
+    if (all_zero(t.trace_id, 16) || all_zero(t.span_id, 8)) return WEFT_EPARSE;
+    t.flags &= HTTP_TRACE_SAMPLED;
+    *trace = t;
+    return 0;
+}
+
+static char *hex(char *out, const uint8_t *data, size_t len) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[data[i] >> 4];
+        *out++ = digits[data[i] & 15];
+    }
+    return out;
+}
+
+void http_traceparent_format(const http_trace *trace, char out[HTTP_TRACEPARENT_LEN]) {
+    char *at = out;
+    memcpy(at, "00-", 3);
+    at = hex(at + 3, trace->trace_id, 16);
+    *at++ = '-';
+    at = hex(at, trace->span_id, 8);
+    *at++ = '-';
+    hex(at, &trace->flags, 1);
+}
