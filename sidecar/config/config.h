@@ -245,7 +245,7 @@ typedef struct config_share {
     uint32_t upto;
 } config_share;
 
-typedef enum config_action { CONFIG_FORWARD, CONFIG_REPLY, CONFIG_NOT_FORWARDING } config_action;
+typedef enum config_action { CONFIG_FORWARD, CONFIG_REPLY } config_action;
 
 typedef struct config_vhost config_vhost;
 
