@@ -13,7 +13,8 @@ static const char *clean_domain(config_build *b, const char *domain) {
         return NULL;
     }
     char *colon = strrchr(text, ':');
-    if (colon && (strchr(text, ':') == colon || colon[-1] == ']')) *colon = '\0';
+    const bool port = colon && colon[1] && !colon[1 + strspn(colon + 1, "0123456789")];
+    if (port && colon > text && (strchr(text, ':') == colon || colon[-1] == ']')) *colon = '\0';
     size_t len = strlen(text);
     if (len > 1 && text[len - 1] == '.' && strchr(text, '*') == NULL) text[--len] = '\0';
     for (char *p = text; *p; p++)
@@ -24,7 +25,7 @@ static const char *clean_domain(config_build *b, const char *domain) {
         reason = "is empty";
     else if (len > 253)
         reason = "is longer than 253 bytes";
-    else if (strpbrk(text, " /\t?#@"))
+    else if (strpbrk(text, *text == '[' ? " /\t?#@" : " /\t?#@:"))
         reason = "has a character that no host has";
     else if (star && strchr(star + 1, '*'))
         reason = "has more than one \"*\"";

@@ -83,8 +83,7 @@ size_t route_explain(const config_table *table, const route_request *request,
     return l.len;
 }
 
-int route_status(const config_table *table, const route_result *result) {
-    (void)table;
+int route_status(const route_result *result) {
     switch (result->outcome) {
     case ROUTE_FOUND:
         return WEFT_OK;

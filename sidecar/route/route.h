@@ -65,7 +65,7 @@ size_t route_explain(const config_table *table, const route_request *request,
 
 /* The status for it: WEFT_UNIMPLEMENTED where asking again never helps, WEFT_UNAVAILABLE where a
  * service was named that is not known (yet). */
-int route_status(const config_table *table, const route_result *result);
+int route_status(const route_result *result);
 
 /* Picks one of the route's clusters; `draw` is uniform over 0 … 2^64 - 1. Only CONFIG_FORWARD. */
 const config_cluster *route_pick(const config_route *route, uint64_t draw);
