@@ -60,13 +60,14 @@ typedef struct cluster_endpoint {
     uint32_t refs;
     uint32_t index; /* in set->all */
     bool kept;
+    bool listed_healthy;
 } cluster_endpoint;
 
 /* What the owner wants to hear. Both may be NULL. */
 typedef struct cluster_hooks {
     /* The endpoint left the set: close its connections once they are idle. */
     void (*gone)(void *user, cluster_endpoint *endpoint);
-    /* The last reference went; `pool` must be dead by then. Before memory is freed. */
+    /* The last reference went, memory is about to be freed; `pool` may be NULL. */
     void (*release)(void *user, cluster_endpoint *endpoint);
     void *user;
 } cluster_hooks;
@@ -86,9 +87,13 @@ struct cluster_set {
     uint64_t epoch; /* moves with every change of `ready` */
     lb_balancer lb;
     cluster_hooks hooks;
+    uint32_t endpoints; /* private: alive, gone ones too */
+    bool closed;        /* private: freed once the last of them goes */
 };
 
+/* Their product is below 2^32. */
 #define CLUSTER_ENDPOINTS_MAX 4096u
+#define CLUSTER_WEIGHT_MAX ((1u << 20) - 1)
 
 /* A set without endpoints. `config` and `shared` must outlive it (or be replaced). NULL when memory
  * is out. */

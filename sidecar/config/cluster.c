@@ -7,7 +7,7 @@
 
 #define S WEFT_NS_PER_S
 #define ENDPOINTS_MAX 4096
-#define WEIGHT_MAX (1u << 20)
+#define WEIGHT_MAX ((1u << 20) - 1)
 
 /* ---- endpoints */
 

@@ -143,7 +143,7 @@ typedef enum config_health { CONFIG_HEALTHY, CONFIG_UNHEALTHY, CONFIG_DRAINING }
 typedef struct config_endpoint {
     weft_addr address; /* _NAME only in CONFIG_DNS clusters */
     const char *host;  /* hostname as configured, "" when not */
-    uint32_t weight;   /* 1 … 2^20 */
+    uint32_t weight;   /* 1 … 2^20 - 1 */
     uint32_t priority; /* 0 is the highest; no gaps in a cluster */
     config_health health;
     const char *zone; /* "region/zone/sub_zone", "" when not configured */

@@ -126,7 +126,7 @@ int telemetry_merge(telemetry *to, const telemetry *from) WEFT_MUST_USE;
 
 /* Series in order of creation, "other" last. NULL ends. */
 const telemetry_series *telemetry_first(const telemetry *t);
-const telemetry_series *telemetry_next(const telemetry_series *series);
+const telemetry_series *telemetry_next(const telemetry *t, const telemetry_series *series);
 size_t telemetry_series_count(const telemetry *t);
 uint64_t telemetry_get(const telemetry *t, telemetry_counter counter);
 
