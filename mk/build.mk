@@ -7,6 +7,8 @@ RPC_SRC := $(filter-out $(CORE_SRC),$(call room_src,rpc))
 CODEGEN_LIB := $(filter-out tools/codegen/main.c,$(CODEGEN_SRC))
 TOOL_SRC := $(call ctree,tools/weft)
 SHOP_SRC := $(call ctree,services/shop)
+# Rooms of the sidecar that decide and do no I/O; the data path is built on them.
+SIDECAR_ROOMS := config route cluster telemetry export
 
 # Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
 # is tested without those above it.
@@ -26,6 +28,11 @@ UNIT_codegen := $(call objs,$(CODEGEN_LIB))
 UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC))) $(call gen_objs,$(filter $(STAGE2),$(TOOL_PROTOS)))
 UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(filter $(STAGE2),$(SHOP_PROTOS)))
 
+# Contracts of Envoy and of the sidecar itself: for the programs that read them, not for libweft.
+UNIT_envoy := $(call gen_objs,$(filter $(STAGE2),$(SIDECAR_PROTOS)))
+$(foreach r,$(SIDECAR_ROOMS),$(eval UNIT_sidecar_$r := $(call objs,$(call cfiles,sidecar/$r))))
+SIDECAR_UNITS := $(SIDECAR_ROOMS:%=sidecar_%) envoy
+
 UNIT_LIBS_crypto := -lssl -lcrypto
 UNIT_LIBS_net := -lcares
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
@@ -44,7 +51,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
 # What the generator is made of must not wait for what it generates.
 STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
 $(STAGE1_OBJS): | $(GEN0_H)
-STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop,$(UNIT_$u)) \
+STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop $(SIDECAR_UNITS),$(UNIT_$u)) \
     $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)) $(call cfiles,deploy/demo))
 $(STAGE3_OBJS): | $(GEN0_H) $(GEN2_H)
 
@@ -58,7 +65,7 @@ endif
 endef
 unit_archives = $(foreach u,$1,$(if $(UNIT_$u),$(BUILD)/obj/unit/$u.a))
 unit_libs = $(foreach u,$1,$(if $(UNIT_$u),$(UNIT_LIBS_$u)))
-UNITS := $(ALL_UNITS) codegen tool shop testgen testsupport
+UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop testgen testsupport
 # link UNITS: what to give the linker for them.
 link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as-needed $(call unit_libs,$1)
 # The transport is found through a weak symbol; this pulls C-core's in.

@@ -25,7 +25,12 @@ TEST_UNITS_net := testsupport net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
-TEST_UNITS_all := testsupport testgen shop tool codegen $(ALL_UNITS)
+TEST_UNITS_sidecar_telemetry := testsupport sidecar_telemetry base
+TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
+TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base
+TEST_UNITS_sidecar_route := testsupport sidecar_route sidecar_config envoy gen gen0 pb base
+TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb base
+TEST_UNITS_all := testsupport testgen shop tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
 UNIT_TEST_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 INT_TEST_C := $(sort $(wildcard tests/integration/test_*.c))
