@@ -64,6 +64,6 @@ void cmd_error(const char *format, ...) WEFT_PRINTF(1, 2);
 /* The folder of the running program, in `arena`; NULL when it cannot be known. */
 const char *cmd_program_dir(weft_arena *arena);
 
-extern const struct cmd cmd_call, cmd_completion, cmd_gen, cmd_help, cmd_up, cmd_version;
+extern const struct cmd cmd_call, cmd_completion, cmd_dev_certs, cmd_gen, cmd_help, cmd_up, cmd_version;
 
 #endif

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "tools/weft/cmd.h"
+#include "tools/weft/folder.h"
 #include "tools/weft/up_file.h"
 #include "tools/weft/up_out.h"
 #include "tools/weft/up_sup.h"
@@ -25,25 +25,6 @@ static struct {
 #define RUNTIME_BASE_MAX 30
 
 /* ---- folders ---------------------------------------------------------------------------------------- */
-
-/* mkdir -p, new folders owner-only. 0 or a positive errno. */
-static int make_dirs(const char *path) {
-    char part[PATH_MAX];
-    if (strlen(path) >= sizeof part) return ENAMETOOLONG;
-    for (const char *p = path;; p++) {
-        if ((*p != '/' && *p != '\0') || p == path) {
-            if (*p == '\0') return 0;
-            continue;
-        }
-        memcpy(part, path, (size_t)(p - path));
-        part[p - path] = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST) return errno;
-        if (*p == '\0') break;
-    }
-    struct stat st;
-    if (stat(path, &st) < 0) return errno;
-    return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
-}
 
 static const char *absolute(weft_arena *arena, const char *path) {
     char *full = realpath(path, NULL);
@@ -62,7 +43,7 @@ static const char *state_dir(weft_arena *arena, const up_plan *plan) {
         cmd_error("no place for the services' data: HOME is not set (say --state-dir DIR)");
         return NULL;
     }
-    int error = make_dirs(path);
+    int error = folder_make(path);
     if (error) {
         cmd_error("cannot make the state directory %s: %s", path, strerror(error));
         return NULL;
@@ -106,7 +87,7 @@ static const char *runtime_dir(weft_arena *arena, const up_plan *plan, bool *mad
     *made = opt.runtime_dir == NULL;
     if (opt.runtime_dir) {
         struct stat st;
-        int error = make_dirs(opt.runtime_dir);
+        int error = folder_make(opt.runtime_dir);
         if (!error && stat(opt.runtime_dir, &st) < 0) error = errno;
         if (error) {
             cmd_error("cannot make the runtime directory %s: %s", opt.runtime_dir, strerror(error));
@@ -127,16 +108,6 @@ static const char *runtime_dir(weft_arena *arena, const up_plan *plan, bool *mad
         return NULL;
     }
     return path;
-}
-
-static void remove_runtime_dir(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return;
-    for (struct dirent *at; (at = readdir(dir));)
-        if (strcmp(at->d_name, ".") != 0 && strcmp(at->d_name, "..") != 0)
-            unlinkat(dirfd(dir), at->d_name, 0);
-    closedir(dir);
-    rmdir(path);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------ */
@@ -177,7 +148,7 @@ static int run_mesh(const cmd_args *in, const up_plan *plan, up_out *out) {
     if (!options.bin_dir) cmd_error("cannot find the folder of this program in /proc");
     if (options.bin_dir && options.runtime_dir) code = up_run(plan, &options);
     if (options.env_file && code != EXIT_USAGE) unlink(options.env_file);
-    if (made && options.runtime_dir) remove_runtime_dir(options.runtime_dir);
+    if (made && options.runtime_dir) folder_remove(options.runtime_dir);
     if (lock >= 0) close(lock);
     return code;
 }
