@@ -168,11 +168,17 @@ struct h2_conn {
 
     /* Input. */
     uint8_t head[FRAME_HEAD];
-    uint8_t head_len;
-    uint8_t preface_left;
-    bool in_data;  /* inside a DATA frame */
-    bool want_pad; /* its pad length byte comes next */
-    bool in_skip;  /* inside a frame whose payload does not matter */
+    union {
+        struct {
+            uint8_t head_len;     /* bytes of an unfinished frame header */
+            uint8_t preface_left; /* bytes of the preface to come */
+            bool in_data;         /* inside a DATA frame */
+            bool want_pad;        /* its pad length byte comes next */
+            bool in_skip;         /* inside a frame whose payload does not matter */
+            bool in_partial;      /* inside a frame of another type: see partial */
+        };
+        uint64_t inside; /* 0: a frame begins here */
+    };
     frame frame;
     uint32_t data_left; /* payload, or bytes to skip */
     uint32_t pad_left;
