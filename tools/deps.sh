@@ -7,7 +7,7 @@ build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libpr
     libprotoc-dev grpc-proto libgrpc-dev libsqlite3-dev libyaml-dev libyajl-dev
     libssl-dev libc-ares-dev'
 test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl'
-ci='clang libclang-rt-14-dev clang-format cppcheck debootstrap g++ git'
+ci='valgrind clang libclang-rt-14-dev clang-format cppcheck debootstrap g++ git'
 
 verbose=
 wanted=
