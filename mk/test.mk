@@ -21,6 +21,7 @@ TEST_UNITS_h2 := testsupport h2 http base
 TEST_LIBS_h2 := -lnghttp2
 TEST_UNITS_crypto := testsupport crypto base
 TEST_UNITS_net := testsupport net crypto base
+TEST_UNITS_wire := testsupport h2 http net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
