@@ -88,6 +88,7 @@ struct h2_stream {
     int64_t send_window; /* negative after SETTINGS shrank it */
     int64_t recv_window; /* what the peer may still send */
     int64_t length_left; /* of content-length; -1: none was given */
+    int64_t opened_at;
     uint64_t headers_at; /* where our HEADERS begin in all bytes of the connection */
     size_t buffered;     /* delivered, not consumed */
     uint32_t credit;     /* consumed, not announced */
