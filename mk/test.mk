@@ -22,6 +22,7 @@ TEST_UNITS_h2 := testsupport h2 http base
 TEST_LIBS_h2 := -lnghttp2
 TEST_UNITS_crypto := testsupport crypto base
 TEST_UNITS_net := testsupport net crypto base
+TEST_UNITS_wire := testsupport h2 http net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
@@ -85,7 +86,7 @@ conformance: $(CONF_TESTS) | $(DEPS_TEST) ## Hold HTTP/2 and HPACK to their RFCs
 	@$(RUN) $(call picked,$(CONF_TESTS))
 
 bench-h2: $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_H2)) ## Measure the HTTP/2 engine alone
-	@for b in $^; do $$b; done
+	@for b in $^; do $$b; tests/bench/instructions $$b; done
 
 integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
 	@$(RUN) $(call picked,$(INT_SUITES))

@@ -8,7 +8,7 @@ build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libpr
     libssl-dev libc-ares-dev'
 test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl
     clang g++'
-ci='libclang-rt-14-dev clang-format cppcheck debootstrap git'
+ci='valgrind libclang-rt-14-dev clang-format cppcheck debootstrap git'
 
 verbose=
 wanted=

@@ -131,7 +131,8 @@ void tls_session_free(tls_session *session) {
 
 static void begin(tls_session *session, weft_chain *out) {
     session->out = out;
-    ERR_clear_error();
+    /* SSL_get_error looks at the queue; clearing an empty one costs 16 slots. */
+    if (ERR_peek_error()) ERR_clear_error();
 }
 
 /* What OpenSSL's result `n` means. */
@@ -190,6 +191,9 @@ int64_t tls_read(tls_session *session, uint8_t *to, size_t room, weft_chain *out
         tls_fail_not_tls(session);
         return WEFT_ECLOSED;
     }
+    /* The common end of a turn: asking OpenSSL would only make it allocate a buffer and free it. */
+    if (session->established && !session->in_size && !SSL_has_pending(session->ssl))
+        return SSL_get_shutdown(session->ssl) & SSL_RECEIVED_SHUTDOWN ? 0 : WEFT_EAGAIN;
     begin(session, out);
     const int size = room < TLS_RECORD_MAX ? (int)room : (int)TLS_RECORD_MAX;
     const int n = SSL_read(session->ssl, to, size);

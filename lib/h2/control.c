@@ -217,10 +217,11 @@ static int on_window_update(h2_conn *c, const frame *f, const uint8_t *payload) 
 /* ---- RST_STREAM, section 6.4 */
 
 /* Opening streams only to reset them costs us a request each (CVE-2023-44487). Clients that cancel much are
- * not that: they also let requests finish. */
-static int count_reset(h2_conn *c) {
+ * not that: they also let requests finish, or give them time, as when every deadline passes in an outage. */
+static int count_reset(h2_conn *c, const h2_stream *s) {
     const h2_limits *l = c->limits;
     flood_roll(c);
+    if (c->env->now - s->opened_at >= l->reset_young) return 0;
     c->flood.resets++;
     if (c->role == H2_CLIENT || c->flood.resets <= l->reset_min ||
         (uint64_t)c->flood.resets * 100 <= (uint64_t)c->flood.opened * l->reset_percent)
@@ -236,6 +237,12 @@ static int on_rst_stream(h2_conn *c, const frame *f, const uint8_t *payload) {
         return conn_error(c, H2_PROTOCOL_ERROR, "RST_STREAM on an idle stream");
     c->env->stats.resets_in++;
     h2_stream *s = stream_find(c, f->stream);
+    /* Without a stream it crossed ours, or means nothing. */
+    const int failed =
+        s ? count_reset(c, s)
+          : flood_count(c, &c->flood.unknown, c->limits->unknown_max + (uint64_t)c->flood.work,
+                        &c->env->stats.limit_unknown, "too many empty RST_STREAM");
+    if (failed) return failed;
     if (s) {
         const uint32_t code = get32(payload);
         const h2_reset_info info = {.code = code,
@@ -245,7 +252,7 @@ static int on_rst_stream(h2_conn *c, const frame *f, const uint8_t *payload) {
         stream_close(c, s);
         report_reset(s, &info);
     }
-    return count_reset(c);
+    return 0;
 }
 
 /* ---- PRIORITY, section 6.3 */

@@ -61,6 +61,7 @@ void h2_limits_peer(h2_limits *limits) {
         .window_update_max = 4000,
         .empty_data_max = 500,
         .unknown_max = 1000,
+        .reset_young = 50 * WEFT_NS_PER_MS,
         .reset_min = 2000,
         .reset_percent = 95,
         .made_reset_max = 1000,
@@ -87,6 +88,7 @@ void h2_limits_stranger(h2_limits *limits) {
     limits->window_update_max = 1000;
     limits->empty_data_max = 100;
     limits->unknown_max = 100;
+    limits->reset_young = 200 * WEFT_NS_PER_MS;
     limits->reset_min = 200;
     limits->reset_percent = 80;
     limits->made_reset_max = 100;

@@ -88,6 +88,7 @@ struct h2_stream {
     int64_t send_window; /* negative after SETTINGS shrank it */
     int64_t recv_window; /* what the peer may still send */
     int64_t length_left; /* of content-length; -1: none was given */
+    int64_t opened_at;
     uint64_t headers_at; /* where our HEADERS begin in all bytes of the connection */
     size_t buffered;     /* delivered, not consumed */
     uint32_t credit;     /* consumed, not announced */
@@ -168,11 +169,17 @@ struct h2_conn {
 
     /* Input. */
     uint8_t head[FRAME_HEAD];
-    uint8_t head_len;
-    uint8_t preface_left;
-    bool in_data;  /* inside a DATA frame */
-    bool want_pad; /* its pad length byte comes next */
-    bool in_skip;  /* inside a frame whose payload does not matter */
+    union {
+        struct {
+            uint8_t head_len;     /* bytes of an unfinished frame header */
+            uint8_t preface_left; /* bytes of the preface to come */
+            bool in_data;         /* inside a DATA frame */
+            bool want_pad;        /* its pad length byte comes next */
+            bool in_skip;         /* inside a frame whose payload does not matter */
+            bool in_partial;      /* inside a frame of another type: see partial */
+        };
+        uint64_t inside; /* 0: a frame begins here */
+    };
     frame frame;
     uint32_t data_left; /* payload, or bytes to skip */
     uint32_t pad_left;

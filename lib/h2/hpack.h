@@ -65,8 +65,8 @@ typedef struct hpack_budget {
     bool over;
 } hpack_budget;
 
-/* Puts a block's fields into `list` (empty), as far as the budget goes; past it, decodes on to keep the table right.
- * WEFT_EPARSE: not HPACK (COMPRESSION_ERROR); WEFT_ENOMEM. Both leave the decoder unusable. */
+/* Puts a block's fields into `list` (empty), as far as the budget goes; past it, decodes on to keep the table
+ * right. WEFT_EPARSE: not HPACK (COMPRESSION_ERROR); WEFT_ENOMEM. Both leave the decoder unusable. */
 int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *data, size_t len,
                  http_fields *list, hpack_budget *budget) WEFT_MUST_USE;
 

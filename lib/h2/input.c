@@ -212,6 +212,7 @@ static int frame_begun(h2_conn *c, input *in) {
     }
     c->partial = weft_chunk_new(c->env->chunks);
     if (!c->partial) return conn_error(c, H2_INTERNAL_ERROR, "out of memory");
+    c->in_partial = true;
     return 0;
 }
 
@@ -224,11 +225,6 @@ static void parse_head(frame *f, const uint8_t *at) {
 }
 
 static int head_input(h2_conn *c, input *in) {
-    if (!c->head_len && in->len >= FRAME_HEAD) {
-        parse_head(&c->frame, in->at);
-        advance(in, FRAME_HEAD);
-        return frame_begun(c, in);
-    }
     const size_t missing = FRAME_HEAD - c->head_len;
     const size_t n = in->len < missing ? in->len : missing;
     memcpy(c->head + c->head_len, in->at, n);
@@ -249,6 +245,7 @@ static int partial_input(h2_conn *c, input *in) {
     advance(in, n);
     if (n < missing) return 0;
     c->partial = NULL;
+    c->in_partial = false;
     const int failed = frame_complete(c, partial->data);
     weft_chunk_unref(partial);
     return failed;
@@ -266,7 +263,7 @@ static int preface_input(h2_conn *c, input *in) {
 
 static int step(h2_conn *c, input *in) {
     if (c->in_data) return data_input(c, in);
-    if (c->partial) return partial_input(c, in);
+    if (c->in_partial) return partial_input(c, in);
     if (c->in_skip) {
         const size_t n = in->len < c->data_left ? in->len : c->data_left;
         c->data_left -= (uint32_t)n;
@@ -295,9 +292,16 @@ int h2_conn_input(h2_conn *c, const uint8_t *data, size_t len, weft_chunk *chunk
     input in = {data, len, chunk};
     int failed = 0;
     /* A frame of no payload (in_data and all of it there) is finished without more input. */
-    while ((in.len || (c->in_data && !c->data_left && !c->pad_left && !c->want_pad)) && !failed &&
-           !c->failed) {
-        failed = step(c, &in);
+    while (!failed && !c->failed) {
+        if (__builtin_expect(!c->inside && in.len >= FRAME_HEAD, 1)) {
+            parse_head(&c->frame, in.at);
+            advance(&in, FRAME_HEAD);
+            failed = frame_begun(c, &in);
+        } else if (in.len || (c->in_data && !c->data_left && !c->pad_left && !c->want_pad)) {
+            failed = step(c, &in);
+        } else {
+            break;
+        }
     }
     c->last_input = c->env->now;
     if (c->failed) {

@@ -113,6 +113,7 @@ h2_stream *stream_open(h2_conn *c, uint32_t id, bool local) {
     s->send_window = c->peer_stream_window;
     s->recv_window = c->our_stream_window;
     s->length_left = -1;
+    s->opened_at = c->env->now;
     s->headers_at = 0;
     s->buffered = 0;
     s->credit = 0;

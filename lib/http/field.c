@@ -146,6 +146,9 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
     field->static_index = 0;
     field->flags = http_value_ok(value, value_len) ? 0 : HTTP_FIELD_BAD;
     field->kind = (uint8_t)http_name_kind(id);
+    if (id == HTTP_NAME_TE && value_len == 8 && !memcmp(value, "trailers", 8)) {
+        field->kind = 0; /* as it must be: nothing to check in each request */
+    }
     field->size_class = size_class;
     pool->stats.fields++;
     if (intern) intern_add(pool, field);

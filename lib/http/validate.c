@@ -121,26 +121,37 @@ static int check_whole(const pass *p) {
     }
 }
 
-int http_validate(const http_fields *list, http_section section, http_facts *facts) {
-    *facts = (http_facts){.content_length = -1};
-    pass p = {.section = section, .facts = facts};
+/* The long way: each field by itself. */
+static int check_fields(pass *p, const http_fields *list) {
     for (uint32_t i = 0; i < list->count; i++) {
         const http_field *f = list->at[i];
         const unsigned kind = f->kind;
         int failed = 0;
-        if (!(kind & ~(unsigned)(HTTP_NOINDEX | HTTP_SECRET)) && !(f->flags & HTTP_FIELD_BAD)) {
-            p.regular = true; /* most fields */
-            continue;
-        }
-        if (f->flags & HTTP_FIELD_BAD) return malformed(facts, "bad character in a field");
+        if (f->flags & HTTP_FIELD_BAD) return malformed(p->facts, "bad character in a field");
         if (kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO)) {
-            failed = check_pseudo(&p, f, kind);
+            failed = check_pseudo(p, f, kind);
         } else {
-            p.regular = true;
-            if (kind & HTTP_HOP) return malformed(facts, "connection-specific field");
-            if (kind & HTTP_CHECKED) failed = check_special(&p, f);
+            p->regular = true;
+            if (kind & HTTP_HOP) return malformed(p->facts, "connection-specific field");
+            if (kind & HTTP_CHECKED) failed = check_special(p, f);
         }
         if (failed) return failed;
     }
-    return check_whole(&p);
+    return 0;
+}
+
+int http_validate(const http_fields *list, http_section section, http_facts *facts) {
+    *facts = (http_facts){.content_length = -1};
+    pass p = {.section = section, .facts = facts};
+    /* Most lists: a few pseudo-header fields first, then fields about which nothing is to be said. */
+    unsigned kinds = 0, flags = 0;
+    uint32_t at = list->count;
+    while (at && !(list->at[at - 1]->kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO))) {
+        kinds |= list->at[--at]->kind;
+        flags |= list->at[at]->flags;
+    }
+    const bool plain = !(kinds & (HTTP_HOP | HTTP_CHECKED)) && !(flags & HTTP_FIELD_BAD);
+    const http_fields front = {.at = list->at, .count = plain ? at : list->count};
+    const int failed = check_fields(&p, &front);
+    return failed ? failed : check_whole(&p);
 }

@@ -236,18 +236,26 @@ void net_conn_set_options(net_conn *conn, const net_conn_options *options) {
 }
 
 net_conn_info net_conn_get_info(const net_conn *conn) {
-    return (net_conn_info){
+    net_conn_info info = {
         .open = conn->state == NET_OPEN,
         .dialled = conn->dialled,
         .peer = net_peer_addr(&conn->peer),
-        .local = conn->end ? net_sim_local(conn) : net_socket_local(conn),
-        .creds = conn->end ? (net_creds){0} : net_socket_creds(conn),
-        .tls = conn->tls ? conn->tls->session : NULL,
         .bytes_in = conn->bytes_in,
         .bytes_out = conn->bytes_out,
-        .pending = conn->out.bytes + (conn->tls ? conn->tls->plain.bytes : 0),
+        .pending = conn->out.bytes,
         .opened = conn->opened,
     };
+    if (conn->tls) {
+        info.tls = conn->tls->session;
+        info.pending += conn->tls->plain.bytes;
+    }
+    if (conn->end) {
+        info.local = net_sim_local(conn);
+    } else {
+        info.local = net_socket_local(conn);
+        info.creds = net_socket_creds(conn);
+    }
+    return info;
 }
 
 size_t net_conn_unsent(const net_conn *conn) {

@@ -135,6 +135,7 @@ static void read_records(net_conn *conn) {
         hand_up(conn, to, (size_t)got, chunk);
         rx_done(loop, 0);
     }
+    tls_input(session, NULL, 0); /* what a closed connection left over: the scratch is reused */
     if (conn->out.bytes) net_conn_want_write(conn);
 }
 

@@ -188,6 +188,7 @@ void net_conn_flush(net_conn *conn);
 extern const net_io net_socket_io;
 int net_socket_connect(net_conn *conn, const net_dial *dial, net_why *why);
 int net_socket_watch(net_conn *conn);
+void net_socket_tune(const net_conn *conn);
 weft_addr net_socket_local(const net_conn *conn);
 net_creds net_socket_creds(const net_conn *conn);
 int net_accept(net_listener *listener, net_conn **conn); /* WEFT_EAGAIN: the backlog is empty */

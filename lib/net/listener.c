@@ -101,6 +101,7 @@ bool net_listener_admit(net_listener *listener, net_conn *conn) {
         return false;
     }
     loop->stats.accepted++;
+    if (!listener->simulated) net_socket_tune(conn);
     net_conn_opening(conn);
     net_conn_begin(conn);
     return true;

@@ -368,7 +368,8 @@ static void sim_close(net_conn *conn, bool reset) {
 static const net_io net_sim_io = {sim_readv, sim_writev, sim_connected, sim_shut, sim_close};
 
 weft_addr net_sim_local(const net_conn *conn) {
-    return conn->state == NET_DEAD ? (weft_addr){0} : conn->end->addr;
+    weft_addr none = {0};
+    return conn->state == NET_DEAD ? none : conn->end->addr;
 }
 
 /* ---- dialling and listening */

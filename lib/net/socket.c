@@ -159,12 +159,13 @@ net_creds net_socket_creds(const net_conn *conn) {
 }
 
 /* Best effort: a connection without these works too. */
-static void tune(int fd, int family, int keepalive_idle) {
-    if (family != AF_INET && family != AF_INET6) return;
+void net_socket_tune(const net_conn *conn) {
+    const int fd = conn->fd;
+    if (conn->peer.kind != WEFT_ADDR_IPV4 && conn->peer.kind != WEFT_ADDR_IPV6) return;
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (keepalive_idle < 0) return;
-    const int idle = keepalive_idle ? keepalive_idle : KEEPALIVE_IDLE;
+    if (conn->options.keepalive_idle < 0) return;
+    const int idle = conn->options.keepalive_idle ? conn->options.keepalive_idle : KEEPALIVE_IDLE;
     const int probes = 3;
     const int interval = idle / probes ? idle / probes : 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -191,7 +192,7 @@ int net_socket_connect(net_conn *conn, const net_dial *dial, net_why *why) {
         return weft_error_from_errno(error);
     }
     conn->fd = fd;
-    tune(fd, to.ss_family, dial->options.keepalive_idle);
+    net_socket_tune(conn);
     int error = 0;
     if (connect(fd, (struct sockaddr *)&to, size)) error = errno;
     /* A unix socket whose backlog is full says EAGAIN (connect(2)): that is a refusal, told like others. */
@@ -228,7 +229,6 @@ int net_accept(net_listener *listener, net_conn **out) {
     weft_addr addr;
     net_sockaddr_to_addr(&from, size, &addr);
     net_peer_set(&conn->peer, &addr);
-    tune(fd, from.ss_family, 0);
     if (net_socket_watch(conn)) {
         net_conn_free_unborn(conn);
         return WEFT_EIO;

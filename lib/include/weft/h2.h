@@ -101,10 +101,10 @@ typedef struct h2_limits {
     uint32_t
         window_update_max; /* WINDOW_UPDATE, plus four for each DATA or HEADERS frame either way */
     uint32_t empty_data_max; /* DATA without payload or END_STREAM, plus one for each with */
-    uint32_t unknown_max;    /* frames of unknown type, plus one for each DATA or HEADERS */
-    uint32_t reset_min;      /* RST_STREAM by the peer that are never too many … */
-    uint32_t
-        reset_percent; /* … beyond, more than this share of the streams it opened is too many */
+    uint32_t unknown_max;    /* frames that mean nothing, plus one for each DATA or HEADERS */
+    int64_t reset_young;     /* ns: RST_STREAM counts on streams that are younger than that … */
+    uint32_t reset_min;      /* … so many of which are never too many … */
+    uint32_t reset_percent;  /* … beyond, more than this share of the streams it opened is */
     uint32_t made_reset_max; /* RST_STREAM that the peer's mistakes made us send (MadeYouReset) */
     /* Time, ns; 0: none. */
     int64_t settings_timeout; /* for the peer's preface and SETTINGS, and for its ACK of ours */
@@ -148,7 +148,7 @@ const char *h2_limits_check(const h2_limits *limits);
     X(limit_priority, "PRIORITY floods")                                \
     X(limit_window_update, "WINDOW_UPDATE floods")                      \
     X(limit_empty_data, "floods of empty DATA")                         \
-    X(limit_unknown, "floods of unknown frames")                        \
+    X(limit_unknown, "floods of frames that mean nothing")              \
     X(limit_reset, "rapid resets")                                      \
     X(limit_made_reset, "floods of mistakes that make us reset")        \
     X(timeout_settings, "peers that did not answer SETTINGS in time")   \
@@ -293,7 +293,7 @@ uint32_t h2_conn_error(const h2_conn *conn);
 void h2_conn_drain(h2_conn *conn);
 
 /* Immediate: GOAWAY with a code and a text (may be NULL; at most 128 bytes are sent), and the connection has
- * failed; streams are reported by h2_conn_free. */
+ * failed; streams are reported at the end of the call this is made in, else by h2_conn_free. */
 void h2_conn_abort(h2_conn *conn, uint32_t code, const char *text);
 
 /* Sends a PING unless one is on its way; on_pong answers. */

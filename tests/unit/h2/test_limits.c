@@ -144,6 +144,24 @@ static void test_honest_canceller(void **state) {
     pair_end(&p);
 }
 
+/* Nor who waits in vain: in an outage every call ends by its deadline. */
+static void test_deadline_storm(void **state) {
+    (void)state;
+    pair p;
+    pair_begin(&p);
+    h2_limits_stranger(&p.rig.limits);
+    pair_join(&p);
+    for (int i = 0; i < 100; i++) {
+        for (int k = 0; k < 50; k++) assert_non_null(pair_ask(&p, true));
+        pair_settle(&p);
+        rig_advance(&p.rig, 250 * WEFT_NS_PER_MS);
+        while (p.count) pair_drop(p.held[0]);
+        pair_settle(&p);
+    }
+    assert_int_equal(h2_env_stats(p.rig.env)->limit_reset, 0);
+    pair_end(&p);
+}
+
 static int send_block(pair *p, const uint8_t *block, size_t len, size_t piece, uint32_t id) {
     uint8_t type = 1;
     for (size_t at = 0; at < len || !at;) {
@@ -267,10 +285,11 @@ static void test_queue_limit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floods),          cmocka_unit_test(test_made_you_reset),
-        cmocka_unit_test(test_rapid_reset),     cmocka_unit_test(test_honest_canceller),
-        cmocka_unit_test(test_header_limits),   cmocka_unit_test(test_slow_reader),
-        cmocka_unit_test(test_stalled_readers), cmocka_unit_test(test_queue_limit),
+        cmocka_unit_test(test_floods),         cmocka_unit_test(test_made_you_reset),
+        cmocka_unit_test(test_rapid_reset),    cmocka_unit_test(test_honest_canceller),
+        cmocka_unit_test(test_deadline_storm), cmocka_unit_test(test_header_limits),
+        cmocka_unit_test(test_slow_reader),    cmocka_unit_test(test_stalled_readers),
+        cmocka_unit_test(test_queue_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

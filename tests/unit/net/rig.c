@@ -111,6 +111,8 @@ static void listen_there(echo_server *server, net_loop *loop, const weft_addr *a
     server->tls = tls;
     const net_listen listen = {.addr = addr,
                                .fd = fd,
+                               .conns_max = server->conns_max,
+                               .same_uid = server->same_uid,
                                .on_accept = on_accept,
                                .on_closed = on_listener_closed,
                                .user = server};

@@ -12,6 +12,8 @@ typedef struct echo_server {
     net_listener *listener; /* NULL once closed */
     tls_context *tls;       /* borrowed; NULL: plaintext */
     net_conn_options options;
+    uint32_t conns_max;
+    bool same_uid;
     int refuse; /* on_accept says no */
     size_t accepted, opened, open, closed;
     size_t eofs;

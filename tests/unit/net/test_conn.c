@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -388,7 +391,7 @@ static void test_pause(void **state) {
 
 /* ---- listeners */
 
-static void test_refuse_and_limit(void **state) {
+static void test_refuse(void **state) {
     (void)state;
     net_loop *loop = new_loop();
     echo_server server = {.refuse = 1};
@@ -399,6 +402,129 @@ static void test_refuse_and_limit(void **state) {
     rig_until(loop, &client.closed);
     assert_int_equal(net_loop_stats(loop)->refused_peers, 1);
     assert_int_equal(net_loop_stats(loop)->accepted, 0);
+    net_loop_free(loop);
+}
+
+static void test_conns_max(void **state) {
+    (void)state;
+    net_loop *loop = new_loop();
+    echo_server server = {.conns_max = 3};
+    echo_client clients[5] = {{0}};
+    echo_listen(&server, loop, "127.0.0.1:0", NULL);
+    const weft_addr addr = net_listener_addr(server.listener);
+    for (size_t i = 0; i < 5; i++) {
+        clients[i].stay = true;
+        assert_int_equal(echo_dial(&clients[i], loop, &addr, NULL, 10, NULL), 0);
+        while (!clients[i].closed && clients[i].received < 10)
+            assert_int_equal(net_loop_turn(loop, WEFT_NS_PER_S), 0);
+        assert_int_equal(clients[i].closed, i >= 3);
+    }
+    assert_int_equal(net_listener_conns(server.listener), 3);
+    /* A place that becomes free is given again. */
+    net_conn_close(clients[0].conn, 0, NULL);
+    while (net_listener_conns(server.listener) == 3)
+        assert_int_equal(net_loop_turn(loop, WEFT_NS_PER_S), 0);
+    echo_client late = {0};
+    assert_int_equal(echo_dial(&late, loop, &addr, NULL, 10, NULL), 0);
+    rig_until(loop, &late.closed);
+    assert_int_equal(late.received, 10);
+    net_loop_free(loop);
+}
+
+/* Out of descriptors: the loop does not spin, and goes on when there are some. */
+static void test_out_of_descriptors(void **state) {
+    (void)state;
+    struct rlimit files;
+    net_loop *loop = new_loop();
+    echo_server server = {0};
+    echo_client client = {0};
+    echo_listen(&server, loop, "127.0.0.1:0", NULL);
+    const weft_addr addr = net_listener_addr(server.listener);
+    assert_int_equal(echo_dial(&client, loop, &addr, NULL, 10, NULL), 0);
+    const int highest = dup(0);
+    (void)close(highest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    const rlim_t before = files.rlim_cur;
+    files.rlim_cur = (rlim_t)highest;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    while (!net_loop_stats(loop)->accept_errors)
+        assert_int_equal(net_loop_turn(loop, 10 * WEFT_NS_PER_MS), 0);
+    const uint64_t turns = net_loop_stats(loop)->turns;
+    const int64_t end = weft_now(NULL) + 50 * WEFT_NS_PER_MS;
+    while (weft_now(NULL) < end) assert_int_equal(net_loop_turn(loop, 10 * WEFT_NS_PER_MS), 0);
+    assert_in_range(net_loop_stats(loop)->turns - turns, 1, 30);
+    assert_int_equal(server.accepted, 0);
+    files.rlim_cur = before;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    rig_until(loop, &client.closed);
+    assert_int_equal(client.received, 10);
+    net_loop_free(loop);
+}
+
+/* Another user's process is refused by uid. */
+static void test_same_uid(void **state) {
+    (void)state;
+    if (geteuid() != 0) return; /* only root can become another */
+    net_loop *loop = new_loop();
+    echo_server server = {.same_uid = true};
+    echo_listen(&server, loop, "unix-abstract:weft-test-net-uid", NULL);
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    if (!pid) {
+        struct sockaddr_un name = {.sun_family = AF_UNIX};
+        static const char text[] = "\0weft-test-net-uid";
+        char c;
+        memcpy(name.sun_path, text, sizeof text - 1);
+        const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (setuid(65534) ||
+            connect(fd, (struct sockaddr *)&name,
+                    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof text - 1)))
+            _exit(1);
+        _exit(read(fd, &c, 1) == 0 ? 0 : 2);
+    }
+    while (!net_loop_stats(loop)->refused_peers)
+        assert_int_equal(net_loop_turn(loop, WEFT_NS_PER_S), 0);
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(server.accepted, 0);
+    net_loop_free(loop);
+}
+
+/* Who closes one half still gets everything. */
+static void test_half_close(void **state) {
+    (void)state;
+    enum { SIZE = 300000 };
+    net_loop *loop = new_loop();
+    echo_server server = {0};
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    static const char text[] = "\0weft-test-net-half";
+    static uint8_t data[SIZE];
+    echo_listen(&server, loop, "unix-abstract:weft-test-net-half", NULL);
+    memcpy(name.sun_path, text, sizeof text - 1);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name,
+                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof text - 1)),
+                     0);
+    size_t sent = 0, got = 0;
+    for (size_t i = 0; i < SIZE; i++) data[i] = (uint8_t)(i % 251);
+    while (sent < SIZE) {
+        const ssize_t n = send(fd, data + sent, SIZE - sent, MSG_NOSIGNAL);
+        if (n > 0) sent += (size_t)n;
+        assert_int_equal(net_loop_turn(loop, 0), 0);
+    }
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    for (;;) {
+        uint8_t piece[5000];
+        const ssize_t n = recv(fd, piece, sizeof piece, 0);
+        if (n == 0) break;
+        for (ssize_t i = 0; i < n; i++) assert_int_equal(piece[i], (got + (size_t)i) % 251);
+        if (n > 0) got += (size_t)n;
+        assert_int_equal(net_loop_turn(loop, 0), 0);
+    }
+    assert_int_equal(got, SIZE);
+    assert_int_equal(server.eofs, 1);
+    (void)close(fd);
     net_loop_free(loop);
 }
 
@@ -516,7 +642,11 @@ int main(void) {
         cmocka_unit_test(test_close_flushes),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_refuse_and_limit),
+        cmocka_unit_test(test_refuse),
+        cmocka_unit_test(test_conns_max),
+        cmocka_unit_test(test_out_of_descriptors),
+        cmocka_unit_test(test_same_uid),
+        cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_shared_socket),
         cmocka_unit_test(test_not_a_listener),

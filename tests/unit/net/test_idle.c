@@ -34,8 +34,7 @@ static size_t resident(void) {
     char text[64] = "";
     unsigned long size = 0, pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
-    if (file && fgets(text, sizeof text, file))
-        (void)!sscanf(text, "%lu %lu", &size, &pages);
+    if (file && fgets(text, sizeof text, file)) (void)!sscanf(text, "%lu %lu", &size, &pages);
     if (file) (void)fclose(file);
     return pages * 4096;
 }
