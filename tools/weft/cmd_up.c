@@ -11,6 +11,7 @@
 #include "tools/weft/cmd.h"
 #include "tools/weft/folder.h"
 #include "tools/weft/up_file.h"
+#include "tools/weft/up_mesh.h"
 #include "tools/weft/up_out.h"
 #include "tools/weft/up_sup.h"
 
@@ -123,6 +124,9 @@ static void print_plan(const up_plan *plan) {
             printf("%s %s", u ? "," : ", after", service->uses[u]);
         putchar('\n');
     }
+    if (plan->sidecars)
+        printf("each with a sidecar; identities are spiffe://%s/ns/%s/sa/SERVICE\n", plan->domain,
+               plan->mesh);
 }
 
 static int load(const cmd_args *in, up_plan **plan) {
@@ -137,7 +141,7 @@ static int load(const cmd_args *in, up_plan **plan) {
     return EXIT_USAGE;
 }
 
-static int run_mesh(const cmd_args *in, const up_plan *plan, up_out *out) {
+static int run_mesh(const cmd_args *in, up_plan *plan, up_out *out) {
     up_options options = {.command = in->rest, .env_file = opt.env_file, .out = out};
     bool made = false;
     int code = EXIT_FAILED;
@@ -146,6 +150,11 @@ static int run_mesh(const cmd_args *in, const up_plan *plan, up_out *out) {
     int lock = options.state_dir ? lock_state(in->arena, options.state_dir) : -1;
     if (lock >= 0) options.runtime_dir = runtime_dir(in->arena, plan, &made);
     if (!options.bin_dir) cmd_error("cannot find the folder of this program in /proc");
+    if (options.bin_dir && options.runtime_dir && plan->sidecars &&
+        up_mesh_expand(plan, options.bin_dir) < 0) {
+        cmd_error("out of memory");
+        options.bin_dir = NULL;
+    }
     if (options.bin_dir && options.runtime_dir) code = up_run(plan, &options);
     if (options.env_file && code != EXIT_USAGE) unlink(options.env_file);
     if (made && options.runtime_dir) folder_remove(options.runtime_dir);
@@ -246,6 +255,10 @@ const struct cmd cmd_up = {
         "    - name: order\n"
         "      command: [\"${bin}/weft-shop\", order, --db, \"${dir}/order.db\"]\n"
         "      uses: [product]\n"
+        "\n"
+        "With mesh: {sidecars: true} in the file every instance gets a sidecar and an identity, and the COMMAND\n"
+        "one called client; they dial services by name through WEFT_OUTBOUND. Certificates, bootstrap files and\n"
+        "spans of the sidecars are in .mesh of the state directory.\n"
         "\n"
         "Exit codes: 0 stopped by ctrl-C or SIGTERM; COMMAND's own; 1 a service failed or did not become\n"
         "ready; 2 wrong flags or file; 126, 127 COMMAND could not be run.\n",
