@@ -7,8 +7,9 @@ RPC_SRC := $(filter-out $(CORE_SRC),$(call room_src,rpc))
 CODEGEN_LIB := $(filter-out tools/codegen/main.c,$(CODEGEN_SRC))
 TOOL_SRC := $(call ctree,tools/weft)
 SHOP_SRC := $(call ctree,services/shop)
-# Rooms of the sidecar that decide and do no I/O; the data path is built on them.
-SIDECAR_ROOMS := config route cluster telemetry export
+# Rooms of the sidecar, and the data path that is composed of them in sidecar/*.c.
+SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream
+SIDECAR_SRC := $(call cfiles,sidecar)
 
 # Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
 # is tested without those above it.
@@ -31,7 +32,10 @@ UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(f
 # Contracts of Envoy and of the sidecar itself: for the programs that read them, not for libweft.
 UNIT_envoy := $(call gen_objs,$(filter $(STAGE2),$(SIDECAR_PROTOS)))
 $(foreach r,$(SIDECAR_ROOMS),$(eval UNIT_sidecar_$r := $(call objs,$(call cfiles,sidecar/$r))))
-SIDECAR_UNITS := $(SIDECAR_ROOMS:%=sidecar_%) envoy
+UNIT_sidecar := $(call objs,$(filter-out sidecar/main.c,$(SIDECAR_SRC)))
+SIDECAR_UNITS := sidecar $(SIDECAR_ROOMS:%=sidecar_%) envoy
+# What the sidecar's program is linked of: no C-core.
+SIDECAR_PROGRAM_UNITS := $(SIDECAR_UNITS) base crypto net http h2 pb gen0 gen rpc
 
 UNIT_LIBS_crypto := -lssl -lcrypto
 UNIT_LIBS_net := -lcares
@@ -53,7 +57,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
 STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
 $(STAGE1_OBJS): | $(GEN0_H)
 STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop $(SIDECAR_UNITS),$(UNIT_$u)) \
-    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)) $(call cfiles,deploy/demo))
+    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC) $(SIDECAR_SRC)) $(call cfiles,deploy/demo))
 $(STAGE3_OBJS): | $(GEN0_H) $(GEN2_H)
 
 # ---- archives of units
@@ -113,7 +117,8 @@ $(BUILD)/bin/$1: $2 $(call unit_archives,$3) $(BUILD)/.link
 endef
 CORE_PROGRAM_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
 PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
-    $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop)
+    $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop) \
+    $(if $(wildcard sidecar/main.c),weft-sidecar)
 # deploy/demo/NAME.c: the demo's own clients and auditors, a program weft-NAME each.
 DEMO_SRC := $(call cfiles,deploy/demo)
 DEMO_PROGRAMS := $(patsubst deploy/demo/%.c,weft-%,$(DEMO_SRC))

@@ -11,6 +11,7 @@ $(UNIT_testsupport): | $(GEN0_H) $(GEN2_H) $(DEPS_TEST)
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
 $(eval $(call program_rule,protoc-gen-weft,$(call objs,tools/codegen/main.c),codegen pb base gen0))
 $(eval $(call program_rule,weft,$(call objs,tools/weft/main.c),tool codegen $(CORE_PROGRAM_UNITS),$(USE_CORE)))
+$(eval $(call program_rule,weft-sidecar,$(call objs,sidecar/main.c),$(SIDECAR_PROGRAM_UNITS)))
 $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC))),shop $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(foreach p,$(DEMO_PROGRAMS),$(eval $(call program_rule,$p,$(call objs,deploy/demo/$(p:weft-%=%).c),shop $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 
@@ -31,6 +32,7 @@ TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
 TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_route := testsupport sidecar_route sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb base
+TEST_UNITS_sidecar_upstream := testsupport sidecar_upstream sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb h2 http net crypto base
 TEST_UNITS_all := testsupport testgen shop tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
 UNIT_TEST_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
