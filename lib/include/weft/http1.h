@@ -53,6 +53,9 @@ typedef struct http1_limits {
 #undef X
 } http1_limits;
 
+/* Longest field name; RFC 9110 has no limit, senders do not come near. */
+#define HTTP1_NAME_MAX 255u
+
 /* How often each limit was met: one for all parsers of a worker. */
 typedef struct http1_counters {
     uint64_t limits[HTTP1_LIMIT_COUNT];
@@ -94,15 +97,15 @@ typedef struct http1_parser {
     http1_limits limits;
     http1_counters *counters;
     const char *scheme;
-    weft_buf line;      /* of a line that has not ended */
-    uint64_t left;      /* bytes of content or of a chunk still to come */
-    uint64_t seen;      /* bytes of content so far */
-    uint64_t overhead;  /* bytes of chunk extensions so far */
-    uint64_t section;   /* bytes of field lines so far */
-    uint32_t empty;     /* empty lines so far */
-    uint32_t nominated; /* private: Connection named other fields */
+    weft_buf line;     /* of a line that has not ended */
+    uint64_t left;     /* bytes of content or of a chunk still to come */
+    uint64_t seen;     /* bytes of content so far */
+    uint64_t overhead; /* bytes of chunk extensions so far */
+    uint64_t section;  /* bytes of field lines so far */
+    uint32_t empty;    /* empty lines so far */
     uint8_t state;
-    uint8_t framing; /* what Content-Length and Transfer-Encoding said */
+    uint8_t form;    /* of the request target */
+    uint8_t framing; /* which fields came that count */
     int failed;      /* the error, once there was one */
 } http1_parser;
 
