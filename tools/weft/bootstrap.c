@@ -186,7 +186,7 @@ static void endpoints(weft_buf *out, const char *name, const weft_addr *list, si
     line(out, 4, "  endpoints:");
     line(out, 4, "  - lb_endpoints:");
     for (size_t i = 0; i < count; i++) {
-        weft_buf_adds(out, "      - endpoint: {address: ");
+        weft_buf_adds(out, "        - endpoint: {address: ");
         address(out, &list[i]);
         weft_buf_adds(out, "}\n");
     }
