@@ -297,6 +297,20 @@ static bool retry_status(call *c, const http_fields *fields, int code) {
     return true;
 }
 
+/* The same for an HTTP status the route names. */
+static bool retry_http(call *c, const http_fields *fields) {
+    const http_field *status = http_fields_find(fields, HTTP_NAME_STATUS);
+    int64_t http = 0;
+    if (!status || status->static_index == 8 /* 200 */ ||
+        weft_parse_int64(status->value, &http) < 0 || !route_retry_http(c->retry, (unsigned)http) ||
+        !policy_grants(c))
+        return false;
+    c->attempt.failed = http >= 500;
+    end_attempt(c, (int)http_grpc_from_http((int)http), "retried");
+    retry_later(c, 0);
+    return true;
+}
+
 static void strip_unprocessed(http_fields *fields) {
     for (uint32_t i = fields->count; i-- > 0;) {
         const http_field *f = fields->at[i];
@@ -320,6 +334,7 @@ static void on_response(call *c, http_fields *fields, bool end) {
         if (forward_headers(c, fields, true)) call_answered(c);
         return;
     }
+    if (retry_http(c, fields)) return;
     if (!c->grpc) c->grpc_status = status_of(c, fields, false);
     if (may_hold(c) && !http_fields_move(&c->held, fields)) {
         c->state = CALL_HELD;

@@ -83,6 +83,7 @@ static int on_accept(net_listener *listener, net_conn *conn) {
     if (!d) return WEFT_ENOMEM;
     wire_init(&d->wire, H2_SERVER, l->worker->h2, &l->limits, &call_down_callbacks, &down_ops);
     d->wire.net = conn;
+    d->wire.max_age = l->config->h2.max_age;
     d->worker = l->worker;
     d->listener = l;
     d->peer_id = "";

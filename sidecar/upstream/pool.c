@@ -50,6 +50,11 @@ bool pool_is_down(const cluster_endpoint *endpoint, int64_t now) {
     return p && !p->up && !p->dialling && !cluster_backoff_open(&endpoint->backoff, now);
 }
 
+uint32_t upstream_conns(const cluster_endpoint *endpoint) {
+    const pool *p = endpoint->pool;
+    return p ? p->count : 0;
+}
+
 h2_conn *pool_pick(pool *p) {
     weft_list_each(&p->conns, at) {
         const pool_conn *c = WEFT_CONTAINER(at, pool_conn, link);
@@ -96,6 +101,7 @@ static int dial(pool *p) {
     if (c) {
         wire_init(&c->wire, H2_CLIENT, p->cluster->up->config.h2, &p->cluster->limits,
                   &upstream_stream_callbacks, &conn_ops);
+        c->wire.max_age = config->h2.max_age;
         const net_dial what = {.addr = &p->endpoint->address,
                                .handler = &wire_handler,
                                .user = &c->wire,

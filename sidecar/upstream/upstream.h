@@ -59,6 +59,8 @@ cluster_set *upstream_endpoints(upstream_cluster *cluster);
 const config_cluster *upstream_cluster_config(const upstream_cluster *cluster);
 /* Connections that are up, all clusters. */
 size_t upstream_conns_up(const upstream *u);
+/* Of one endpoint, dialling ones too. */
+uint32_t upstream_conns(const cluster_endpoint *endpoint);
 
 /* ---- attempts */
 

@@ -30,6 +30,24 @@ static void tick(weft_timer *timer, int64_t now) {
     }
 }
 
+static void grow_old(weft_timer *timer, int64_t now) {
+    (void)now;
+    wire_drain(timer->user);
+}
+
+static void arm_age(wire *w) {
+    net_loop *loop = net_conn_loop(w->net);
+    const net_conn_info info = net_conn_get_info(w->net);
+    int64_t left = w->max_age ? w->max_age : INT64_MAX;
+    if (info.tls) {
+        const int64_t expires = tls_session_info(info.tls).peer_expires;
+        const int64_t valid = expires - weft_wall(net_loop_clock(loop));
+        if (expires != INT64_MAX && valid < left) left = valid > 0 ? valid : 0;
+    }
+    const int64_t now = net_loop_now(loop);
+    if (left < INT64_MAX - now) weft_timer_arm(net_loop_timers(loop), &w->age, now + left);
+}
+
 static void on_open(net_conn *conn) {
     wire *w = of(conn);
     w->h2 = h2_conn_new(w->env, w->role, w->limits, w->callbacks, w);
@@ -38,6 +56,7 @@ static void on_open(net_conn *conn) {
         return;
     }
     rearm(w);
+    arm_age(w);
     if (w->ops->open) w->ops->open(w);
 }
 
@@ -78,6 +97,7 @@ static int on_output(net_conn *conn, weft_chain *out) {
 static void on_close(net_conn *conn, int error, const char *reason) {
     wire *w = of(conn);
     weft_timer_cancel(&w->timer);
+    weft_timer_cancel(&w->age);
     if (w->h2) h2_conn_free(w->h2, net_conn_unsent(conn));
     w->h2 = NULL;
     w->net = NULL;
@@ -94,6 +114,7 @@ void wire_init(wire *w, h2_role role, h2_env *env, const h2_limits *limits,
                const h2_callbacks *callbacks, const wire_ops *ops) {
     *w = (wire){.env = env, .ops = ops, .limits = limits, .callbacks = callbacks, .role = role};
     weft_timer_init(&w->timer, tick, w);
+    weft_timer_init(&w->age, grow_old, w);
 }
 
 void wire_drain(wire *w) {

@@ -1,4 +1,5 @@
 /* A connection that speaks HTTP/2: a net_conn and the h2_conn on top of it, either role.
+ * It does not outlive its peer's certificate (contracts.md "Joining"): it is drained then.
  *
  * It moves bytes between the two, keeps the engine's deadline in a timer, writes once a turn of the
  * loop, and takes both down together. Embedded at the front of whoever owns it; one worker's. */
@@ -30,7 +31,9 @@ struct wire {
     const h2_limits *limits;       /* must outlive it */
     const h2_callbacks *callbacks; /* of the streams, with wire_want_write as on_want_write */
     h2_role role;
+    int64_t max_age; /* ns after which it ends gracefully; 0: none */
     weft_timer timer;
+    weft_timer age; /* max_age, or the end of the peer's certificate */
 };
 
 /* Fills everything but `net`. h2_conn_user is the wire. */

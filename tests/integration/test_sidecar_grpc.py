@@ -351,17 +351,20 @@ def test_kill(rig, certs):
 
 def test_stalled(rig, certs):
     where = f"unix:{rig.path('stall-app')}"
-    server, _ = serve(where)
+    app = start_named(where, "stall")
     _, _, out, _ = pair(rig, "stall", where, certs)
     client = Client(out)
 
     def p99():
-        times = []
-        for _ in range(200):
-            t = time.monotonic()
-            assert client.unary("Unary", b"x" * 100)[0]
-            times.append(time.monotonic() - t)
-        return sorted(times)[-3]
+        rounds = []  # the best of five: what else the machine does is not measured
+        for _ in range(5):
+            times = []
+            for _ in range(200):
+                t = time.monotonic()
+                assert client.unary("Unary", b"x" * 100)[0]
+                times.append(time.monotonic() - t)
+            rounds.append(sorted(times)[-3])
+        return min(rounds)
 
     before = p99()
     # Readers that stop have windows of their own on a shared connection: each a channel of its own.
@@ -372,10 +375,11 @@ def test_stalled(rig, certs):
     time.sleep(0.3)  # until everything that can be filled is
     after = p99()
     print(f"# stalled readers: p99 {before * 1000:.1f} ms before, {after * 1000:.1f} ms with 16")
-    assert after <= max(2 * before, before + 0.02), (before, after)
+    assert after <= max(2 * before, before + 0.005), (before, after)
     for call in calls:
         call.cancel()
-    server.stop(0)
+    app.kill()
+    app.wait()
 
 
 def test_drain(rig, certs):
@@ -432,7 +436,7 @@ def main():
                         print("---", one.log, one.text())
     finally:
         rig.close()
-    print(f"{len(tests) - failed} passed, {failed} failed")
+    print(f"{sum(not wanted or t.__name__ in wanted for t in tests) - failed} passed, {failed} failed")
     sys.stdout.flush()
     os._exit(1 if failed else 0)  # without waiting for the threads of cancelled calls
 
