@@ -114,6 +114,7 @@ typedef struct admin_config {
     net_loop *loop;
     const weft_addr *addr; /* where to listen; may have port 0. Copied, as all below */
     int fd;                /* a listening socket handed over by a parent, or -1: opened here */
+    bool simulated;        /* `loop` is of a net_sim: no socket is opened */
     bool unsafe_address;   /* allow addresses that are neither loopback nor unix */
     uint32_t conns_max;    /* 0: ADMIN_CONNS_DEFAULT */
     const char *version;   /* "0.3.0"; NULL: WEFT_VERSION */
