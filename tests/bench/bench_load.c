@@ -53,7 +53,7 @@ static struct options {
     bool hold;
     const char *authority, *path;
     weft_flag_list headers, pids;
-    const char *ca, *cert, *key, *domain;
+    const char *ca, *cert, *key, *domain, *id;
 } o;
 
 static bench b;
@@ -259,7 +259,7 @@ static void load_tls(void) {
         crypto_svid_new(key, &chain, true, &svid, &why))
         die("%s", why.text);
     const tls_config config = {
-        .role = TLS_CLIENT, .svid = svid, .bundle = bundle, .domain = o.domain};
+        .role = TLS_CLIENT, .svid = svid, .bundle = bundle, .ids = &o.id, .id_count = 1};
     if (tls_context_new(&config, &tls, &why)) die("%s", why.text);
 }
 
@@ -455,7 +455,12 @@ static const weft_flag table[] = {
      .type = WEFT_FLAG_STRING,
      .to.string = &o.domain,
      .initial = "mesh.local",
-     .help = "The trust domain of whom to call."},
+     .help = "The trust domain."},
+    {.name = "id",
+     .type = WEFT_FLAG_STRING,
+     .to.string = &o.id,
+     .initial = "spiffe://mesh.local/ns/shop/sa/product",
+     .help = "The SPIFFE ID of whom to call."},
 };
 
 static void read_flags(int argc, char **argv) {
