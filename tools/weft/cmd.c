@@ -9,7 +9,7 @@
 #include "weft/diag.h"
 
 /* In the order of the list that `weft help` prints. */
-static const struct cmd *const commands[] = {&cmd_gen,     &cmd_run,       &cmd_up,
+static const struct cmd *const commands[] = {&cmd_gen,     &cmd_up,        &cmd_run,
                                              &cmd_call,    &cmd_dev_certs, &cmd_completion,
                                              &cmd_version, &cmd_help};
 #define COMMANDS (sizeof commands / sizeof *commands)
