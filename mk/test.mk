@@ -32,6 +32,7 @@ TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
 TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_route := testsupport sidecar_route sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb base
+TEST_UNITS_sidecar_admin := testsupport sidecar_admin sidecar_export sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb net crypto http base
 TEST_UNITS_sidecar_upstream := testsupport sidecar_upstream sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb h2 http net crypto base
 TEST_UNITS_all := testsupport testgen shop tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
