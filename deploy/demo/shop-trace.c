@@ -18,6 +18,7 @@
 #include "weft/clock.h"
 #include "weft/diag.h"
 #include "weft/flags.h"
+#include "weft/num.h"
 
 #define SPANS_MAX 4096
 #define FILE_MAX ((size_t)64 << 20)
@@ -59,6 +60,11 @@ static const char *field(const char *line, const char *key) {
     return need(weft_arena_strndup(tool.arena, at, strcspn(at, text ? "\"" : ",}")));
 }
 
+static int64_t number(const char *line, const char *key) {
+    int64_t value = 0;
+    return weft_parse_int64(field(line, key), &value) < 0 ? 0 : value;
+}
+
 static void take_line(const char *line) {
     if (tool.count == SPANS_MAX || strcmp(field(line, "traceId"), tool.trace) != 0) return;
     struct span *s = &tool.spans[tool.count++];
@@ -68,11 +74,11 @@ static void take_line(const char *line) {
                        .self = field(line, "weft.self.id"),
                        .peer = field(line, "weft.peer.id"),
                        .cluster = field(line, "weft.cluster"),
-                       .kind = atoi(field(line, "kind")),
-                       .status = atoi(field(line, "grpcStatus")),
+                       .kind = (int)number(line, "kind"),
+                       .status = (int)number(line, "grpcStatus"),
                        .attempt = *field(line, "attempt") != '\0',
-                       .start = atoll(field(line, "startTimeUnixNano")),
-                       .end = atoll(field(line, "endTimeUnixNano"))};
+                       .start = number(line, "startTimeUnixNano"),
+                       .end = number(line, "endTimeUnixNano")};
 }
 
 /* Lines that are complete. */
@@ -230,7 +236,7 @@ static void print_counters(const char *path) {
     for (char *line = text.len ? strtok_r(text.data, "\r\n", &save) : NULL; line;
          line = strtok_r(NULL, "\r\n", &save)) {
         const char *value = strrchr(line, ' ');
-        if (strncmp(line, "weft_", 5) != 0 || !value || atof(value) <= 0) continue;
+        if (strncmp(line, "weft_", 5) != 0 || !value || strcmp(value, " 0") == 0) continue;
         if (!strstr(line, "_total")) continue;
         printf("    %s\n", line);
         lines++;

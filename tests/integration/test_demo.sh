@@ -47,6 +47,7 @@ check 'goods and money add up' says 'it all adds up'
 check 'the auditor agrees' says 'the books agree'
 check 'a hop with both identities' says 'spiffe://mesh.local/ns/shop/sa/order -> spiffe://mesh.local/ns/shop/sa/payment'
 check 'the hop before it' says 'spiffe://mesh.local/ns/shop/sa/client -> spiffe://mesh.local/ns/shop/sa/order'
+check 'counters of a sidecar' says 'weft_tls_handshakes_total{direction="inbound",outcome="ok"}'
 check 'spans of both sides' says 'payment serves shop.payment.v1.PaymentService/Charge'
 check 'no process is left' none_left
 
