@@ -3,29 +3,37 @@
 
 #include "weft/http_grpc.h"
 
-/* Lower-case hex only, as the specification wants; 0 when `out` has all its bytes. */
+/* Values of lower-case hex digits, as the specification wants them; 0x80: not one. */
+#define NO 0x80
+#define NO4 NO, NO, NO, NO
+#define NO16 NO4, NO4, NO4, NO4
+static const uint8_t digit_values[256] = {
+    NO16, NO16, NO16, 0,    1,    2,    3,    4,    5,    6,    7,    8,  9,
+    NO,   NO,   NO4,  NO16, NO16, NO,   10,   11,   12,   13,   14,   15, NO,
+    NO4,  NO4,  NO16, NO16, NO16, NO16, NO16, NO16, NO16, NO16, NO16,
+};
+#undef NO
+#undef NO4
+#undef NO16
+
+/* 0 when `out` has all its bytes. */
 static int unhex(const char *text, size_t bytes, uint8_t *out) {
-    unsigned bad = 0;
-    for (size_t i = 0; i < bytes * 2; i++) {
-        const unsigned c = (unsigned char)text[i];
-        const unsigned digit = c - '0', letter = c - 'a';
-        unsigned nibble = 0;
-        if (digit < 10) {
-            nibble = digit;
-        } else if (letter < 6) {
-            nibble = letter + 10;
-        } else {
-            bad = 1;
-        }
-        out[i / 2] = (uint8_t)(i & 1 ? out[i / 2] | nibble : nibble << 4);
+    unsigned seen = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        const unsigned high = digit_values[(unsigned char)text[2 * i]];
+        const unsigned low = digit_values[(unsigned char)text[2 * i + 1]];
+        seen |= high | low;
+        out[i] = (uint8_t)(high << 4 | low);
     }
-    return (int)bad;
+    return seen > 15;
 }
 
+/* Of 8 or 16 bytes. */
 static int all_zero(const uint8_t *data, size_t len) {
-    uint8_t any = 0;
-    for (size_t i = 0; i < len; i++) any |= data[i];
-    return !any;
+    uint64_t first, last;
+    memcpy(&first, data, 8);
+    memcpy(&last, data + len - 8, 8);
+    return !(first | last);
 }
 
 int http_traceparent_parse(const char *text, size_t len, http_trace *trace) {
