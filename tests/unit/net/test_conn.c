@@ -33,6 +33,8 @@ typedef struct world {
 
 static int setup(void **state) {
     static world w;
+    rig_options = (net_conn_options){.open_timeout = 120 * WEFT_NS_PER_S,
+                                     .linger_timeout = 120 * WEFT_NS_PER_S};
     pki_init(&w.mesh, "mesh.local", "mesh");
     w.order = pki_svid(&w.mesh, "/ns/shop/sa/order", PKI_NOW, PKI_DAY);
     w.product = pki_svid(&w.mesh, "/ns/shop/sa/product", PKI_NOW, PKI_DAY);
@@ -432,6 +434,7 @@ static int talker_accept(net_listener *listener, net_conn *conn) {
     talker *t = net_listener_user(listener);
     t->conn = conn;
     net_conn_set_handler(conn, &talker_handler, t);
+    net_conn_set_options(conn, &rig_options);
     return 0;
 }
 
