@@ -89,7 +89,7 @@ conformance: $(CONF_TESTS) | $(DEPS_TEST) ## Hold HTTP/2 and HPACK to their RFCs
 	@$(RUN) $(call picked,$(CONF_TESTS))
 
 bench-h2: $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_H2)) ## Measure the HTTP/2 engine alone
-	@for b in $^; do $$b; tests/bench/instructions $$b; done
+	@for b in $^; do $$b; tests/bench/instructions $$b 16; tests/bench/instructions $$b 16 hop; done
 
 integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
 	@$(RUN) $(call picked,$(INT_SUITES))

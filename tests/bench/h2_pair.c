@@ -1,9 +1,11 @@
 /* The cost of lib/h2 alone: unary gRPC calls between a client engine and a server engine in memory, 105
  * bytes each way, headers as gRPC sends them with traceparent, grpc-timeout and x-request-id new each time.
  *
- *   h2_pair [CALLS [AT_ONCE]]     prints one line: calls, nanoseconds and (where the kernel lets us count)
- *                                 user instructions a call and side
- */
+ *   h2_pair [CALLS [AT_ONCE [hop]]]   prints one line: calls, nanoseconds and (where the kernel lets us
+ *                                     count) user instructions a call and side
+ *
+ * With "hop" a relay stands between them, as a sidecar would: it passes fields and payload by reference and
+ * writes traceparent and grpc-timeout anew. What that adds to a call is the engine's part of a hop. */
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +26,8 @@ typedef struct world {
     http_pool *fields;
     h2_env *env;
     h2_conn *client, *server;
-    weft_chain to_server, to_client;
+    h2_conn *down, *up; /* of the relay; NULL: there is none */
+    weft_chain to_server, to_client, to_down, to_up;
     http_fields request; /* what is the same in every call */
     http_fields response;
     http_fields trailers;
@@ -93,6 +96,53 @@ static const h2_callbacks server_callbacks = {
 static const h2_callbacks client_callbacks = {
     .on_headers = client_headers, .on_data = client_data, .on_reset = on_reset};
 
+/* ---- relay: the user of a stream is the stream on the other side */
+
+static void relay_request(h2_stream *s, h2_headers_kind kind, http_fields *fields, bool end) {
+    h2_stream *peer = NULL;
+    http_trace trace;
+    int64_t left = 0;
+    char text[HTTP_TRACEPARENT_LEN], timeout[HTTP_TIMEOUT_TEXT];
+    if (kind != H2_HEADERS_REQUEST) die("trailers of a request");
+    const http_field *parent = http_fields_find(fields, HTTP_NAME_TRACEPARENT);
+    const http_field *limit = http_fields_find(fields, HTTP_NAME_GRPC_TIMEOUT);
+    must(!parent || http_traceparent_parse(parent->value, parent->value_len, &trace), "trace");
+    must(!limit || http_timeout_parse(limit->value, limit->value_len, &left), "timeout");
+    trace.span_id[3]++;
+    http_traceparent_format(&trace, text);
+    const size_t n = http_timeout_format(left - 1000, timeout);
+    must(http_fields_set(fields,
+                         http_field_known(w.fields, HTTP_NAME_TRACEPARENT, text, sizeof text)),
+         "set");
+    must(http_fields_set(fields, http_field_known(w.fields, HTTP_NAME_GRPC_TIMEOUT, timeout, n)),
+         "set");
+    must(h2_request(w.up, fields, end, s, &peer), "relay");
+    h2_stream_set_user(s, peer);
+}
+
+static void relay_data(h2_stream *s, const weft_slice *data, bool end) {
+    const int64_t sent = h2_send_data(h2_stream_user(s), data, 1, end);
+    must(sent != (int64_t)data->len, "relay data");
+    h2_consume(s, (size_t)sent);
+}
+
+static void relay_response(h2_stream *s, h2_headers_kind kind, http_fields *fields, bool end) {
+    h2_stream *peer = h2_stream_user(s);
+    if (kind == H2_HEADERS_RESPONSE) {
+        must(h2_respond(peer, fields, end), "relay response");
+    } else {
+        must(h2_send_trailers(peer, fields), "relay trailers");
+    }
+    if (!end) return;
+    h2_stream_release(peer);
+    h2_stream_release(s);
+}
+
+static const h2_callbacks down_callbacks = {
+    .on_headers = relay_request, .on_data = relay_data, .on_reset = on_reset};
+static const h2_callbacks up_callbacks = {
+    .on_headers = relay_response, .on_data = relay_data, .on_reset = on_reset};
+
 static void add(http_fields *list, const char *name, const char *value) {
     must(http_fields_push(list,
                           http_field_intern(w.fields, name, strlen(name), value, strlen(value))),
@@ -139,6 +189,13 @@ static void pass(h2_conn *from, weft_chain *wire, h2_conn *to) {
     }
 }
 
+static void exchange(void) {
+    pass(w.client, &w.to_server, w.down ? w.down : w.server);
+    if (w.down) pass(w.up, &w.to_up, w.server);
+    pass(w.server, &w.to_client, w.up ? w.up : w.client);
+    if (w.down) pass(w.down, &w.to_down, w.client);
+}
+
 static int counter_open(void) {
     struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE,
                                    .size = sizeof attr,
@@ -149,7 +206,7 @@ static int counter_open(void) {
     return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 }
 
-static void set_up(void) {
+static void set_up(bool hop) {
     h2_limits *limits = calloc(1, sizeof *limits);
     if (!limits) die("memory");
     h2_limits_peer(limits);
@@ -159,6 +216,12 @@ static void set_up(void) {
     w.env = h2_env_new(w.chunks, w.fields, 1);
     w.server = h2_conn_new(w.env, H2_SERVER, limits, &server_callbacks, limits);
     w.client = h2_conn_new(w.env, H2_CLIENT, limits, &client_callbacks, NULL);
+    if (hop) {
+        w.down = h2_conn_new(w.env, H2_SERVER, limits, &down_callbacks, NULL);
+        w.up = h2_conn_new(w.env, H2_CLIENT, limits, &up_callbacks, NULL);
+    }
+    weft_chain_init(&w.to_down, w.chunks);
+    weft_chain_init(&w.to_up, w.chunks);
     weft_chain_init(&w.to_server, w.chunks);
     weft_chain_init(&w.to_client, w.chunks);
     http_fields_init(&w.request, w.fields);
@@ -177,14 +240,15 @@ static void set_up(void) {
     add(&w.response, "grpc-accept-encoding", "identity, deflate, gzip");
     add(&w.trailers, "grpc-status", "0");
     for (size_t i = 0; i < BODY; i++) body[i] = (uint8_t)(i * 7);
-    for (int i = 0; i < 3; i++) {
-        pass(w.client, &w.to_server, w.server);
-        pass(w.server, &w.to_client, w.client);
-    }
+    for (int i = 0; i < 3; i++) exchange();
 }
 
 static void tear_down(void) {
     h2_limits *limits = h2_conn_user(w.server);
+    h2_conn_free(w.down, 0);
+    h2_conn_free(w.up, 0);
+    weft_chain_clear(&w.to_down);
+    weft_chain_clear(&w.to_up);
     h2_conn_free(w.client, 0);
     h2_conn_free(w.server, 0);
     http_fields_clear(&w.request);
@@ -201,23 +265,23 @@ static void tear_down(void) {
 int main(int argc, char **argv) {
     const long calls = argc > 1 ? strtol(argv[1], NULL, 10) : 200000;
     const long at_once = argc > 2 ? strtol(argv[2], NULL, 10) : 16;
-    set_up();
+    const bool hop = argc > 3 && !strcmp(argv[3], "hop");
+    set_up(hop);
     const int counter = counter_open();
     long long instructions = 0;
     const int64_t began = weft_now(NULL);
     if (counter >= 0) ioctl(counter, PERF_EVENT_IOC_ENABLE, 0);
     for (long sent = 0; sent < calls;) {
         for (long i = 0; i < at_once && sent < calls; i++, sent++) call();
-        pass(w.client, &w.to_server, w.server);
-        pass(w.server, &w.to_client, w.client);
+        exchange();
     }
     if (counter >= 0) ioctl(counter, PERF_EVENT_IOC_DISABLE, 0);
     const int64_t took = weft_now(NULL) - began;
     if (w.done != calls || w.wrong) die("not every call was answered right");
-    printf("h2_pair: %ld calls, %ld at once: %.0f ns", calls, at_once,
-           (double)took / (double)calls / 2);
+    printf("h2_pair%s: %ld calls, %ld at once: %.0f ns", hop ? " hop" : "", calls, at_once,
+           (double)took / (double)calls / (hop ? 4 : 2));
     if (counter >= 0 && read(counter, &instructions, sizeof instructions) == sizeof instructions) {
-        printf(", %.0f instructions", (double)instructions / (double)calls / 2);
+        printf(", %.0f instructions", (double)instructions / (double)calls / (hop ? 4 : 2));
     }
     printf(" a call and side\n");
     tear_down();

@@ -12,6 +12,12 @@
 #include "tests/support/pki.h"
 #include "weft/mem.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define STEP 211
+#else
+#define STEP 17
+#endif
+
 static size_t countdown; /* 0: none fails */
 
 static int allow(size_t size, void *user) {
@@ -58,7 +64,7 @@ static int teardown(void **state) {
  * minute: that is for soak runs. */
 static void sweep(bool (*work)(void), size_t least) {
     weft_mem_hook(allow, NULL);
-    const size_t step = getenv("WEFT_SOAK") ? 1 : 11;
+    const size_t step = getenv("WEFT_SOAK") ? 1 : STEP;
     size_t n = 1;
     for (;; n += step) {
         countdown = n;

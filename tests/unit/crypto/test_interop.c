@@ -109,7 +109,7 @@ static void talk_until(talk *t, const char *until) {
         }
         if (t->ended) break;
         struct pollfd wait = {.fd = t->fd, .events = POLLIN};
-        if (poll(&wait, 1, 10000) != 1) fail_msg("nothing came");
+        if (poll(&wait, 1, 120000) != 1) fail_msg("nothing came");
         const ssize_t n = read(t->fd, data, sizeof data);
         if (n <= 0) {
             t->ended = true;
@@ -201,7 +201,7 @@ static void test_s_server(void **state) {
     bytes[4] = 127;
     bytes[7] = 1;
     int fd = -1;
-    for (int i = 0; i < 500; i++) { /* until it listens */
+    for (int i = 0; i < 6000; i++) { /* until it listens */
         fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (!connect(fd, (struct sockaddr *)&name, 16)) break;
         (void)close(fd);

@@ -11,6 +11,8 @@
 
 #define QUEUE_HIGH 262144
 
+net_conn_options rig_options;
+
 typedef struct echo_conn {
     echo_server *server;
     weft_chain queue;
@@ -89,7 +91,7 @@ static int on_accept(net_listener *listener, net_conn *conn) {
     echo->server = server;
     weft_chain_init(&echo->queue, net_loop_chunks(server->loop));
     net_conn_set_handler(conn, &server_handler, echo);
-    net_conn_set_options(conn, &server->options);
+    net_conn_set_options(conn, server->options.open_timeout ? &server->options : &rig_options);
     return 0;
 }
 
@@ -193,7 +195,7 @@ int echo_dial(echo_client *client, net_loop *loop, const weft_addr *addr, tls_co
                            .handler = &client_handler,
                            .user = client,
                            .tls = tls,
-                           .options = options ? *options : (net_conn_options){0}};
+                           .options = options ? *options : rig_options};
     const int error = net_connect(loop, &dial, &client->conn, &why);
     if (error) (void)snprintf(client->reason, sizeof client->reason, "%s", why.text);
     return error;
@@ -201,7 +203,7 @@ int echo_dial(echo_client *client, net_loop *loop, const weft_addr *addr, tls_co
 
 /* ---- turning */
 
-#define PATIENCE (10 * WEFT_NS_PER_S)
+#define PATIENCE (120 * WEFT_NS_PER_S)
 
 void rig_until(net_loop *loop, const int *flag) {
     const int64_t end = weft_now(NULL) + PATIENCE;

@@ -43,8 +43,12 @@ void echo_listen_on(echo_server *server, net_loop *loop, int fd, tls_context *tl
 int echo_dial(echo_client *client, net_loop *loop, const weft_addr *addr, tls_context *tls,
               size_t total, const net_conn_options *options);
 
+/* What echo_dial and echo_listen give connections that ask for nothing else. Tests on real time set long limits,
+ * so that a busy machine does not fail them. */
+extern net_conn_options rig_options;
+
 weft_addr rig_addr(const char *text);
-/* Turns the loop until `*flag` is not 0; fails after ten seconds of real time. */
+/* Turns the loop until `*flag` is not 0; fails after two minutes of real time. */
 void rig_until(net_loop *loop, const int *flag);
 void rig_until_size(net_loop *loop, const size_t *value, size_t least);
 /* A few turns that do not wait. */

@@ -33,6 +33,8 @@ typedef struct world {
 
 static int setup(void **state) {
     static world w;
+    rig_options = (net_conn_options){.open_timeout = 120 * WEFT_NS_PER_S,
+                                     .linger_timeout = 120 * WEFT_NS_PER_S};
     pki_init(&w.mesh, "mesh.local", "mesh");
     w.order = pki_svid(&w.mesh, "/ns/shop/sa/order", PKI_NOW, PKI_DAY);
     w.product = pki_svid(&w.mesh, "/ns/shop/sa/product", PKI_NOW, PKI_DAY);
@@ -389,6 +391,124 @@ static void test_pause(void **state) {
     }
 }
 
+/* ---- last words, ours and the peer's */
+
+typedef struct talker {
+    net_conn *conn;
+    char got[64];
+    size_t size;
+    int goodbye; /* says so and closes on the first input */
+    int closed, opened;
+    size_t said;
+} talker;
+
+static void talker_open(net_conn *conn) { ((talker *)net_conn_user(conn))->opened = 1; }
+
+static int talker_input(net_conn *conn, const uint8_t *data, size_t size, weft_chunk *chunk) {
+    talker *t = net_conn_user(conn);
+    (void)chunk;
+    for (size_t i = 0; i < size && t->size + 1 < sizeof t->got; i++)
+        t->got[t->size++] = (char)data[i];
+    if (t->goodbye) net_conn_close(conn, 0, "goodbye");
+    return 0;
+}
+
+static int talker_output(net_conn *conn, weft_chain *out) {
+    talker *t = net_conn_user(conn);
+    if (t->said || !t->goodbye) return t->said++ ? 0 : weft_chain_add(out, "hello", 5);
+    t->said = 1;
+    return weft_chain_add(out, "goodbye", 7);
+}
+
+static void talker_close(net_conn *conn, int error, const char *reason) {
+    talker *t = net_conn_user(conn);
+    (void)error, (void)reason;
+    t->closed = 1;
+    t->conn = NULL;
+}
+
+static const net_handler talker_handler = {talker_open, talker_input, NULL, talker_output,
+                                           talker_close};
+
+static int talker_accept(net_listener *listener, net_conn *conn) {
+    talker *t = net_listener_user(listener);
+    t->conn = conn;
+    net_conn_set_handler(conn, &talker_handler, t);
+    net_conn_set_options(conn, &rig_options);
+    return 0;
+}
+
+/* A raw client connected to a talker. */
+static int raw_client(net_loop *loop, talker *t) {
+    const weft_addr any = rig_addr("127.0.0.1:0");
+    net_listener *listener = NULL;
+    net_why why;
+    int fd = -1;
+    assert_int_equal(net_socket_listen(&any, NULL, &fd, &why), 0);
+    const net_listen listen = {.fd = fd, .on_accept = talker_accept, .user = t};
+    assert_int_equal(net_listener_new(loop, &listen, &listener, &why), 0);
+    struct sockaddr_storage name;
+    socklen_t size = sizeof name;
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+    const int raw = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(raw, (struct sockaddr *)&name, size), 0);
+    rig_until(loop, &t->opened);
+    return raw;
+}
+
+/* The peer still sends when we close: it must see our last bytes and an end, not a reset. */
+static void test_linger(void **state) {
+    (void)state;
+    net_loop *loop = NULL;
+    const net_loop_config config = {.read_budget = 16384};
+    assert_int_equal(net_loop_new(&config, &loop), 0);
+    talker t = {.goodbye = 1};
+    static const uint8_t noise[100000];
+    char text[32];
+    const int raw = raw_client(loop, &t);
+    for (int i = 0; i < 3; i++)
+        assert_true(send(raw, noise, sizeof noise, MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
+    rig_until(loop, &t.closed);
+    assert_int_equal(net_loop_stats(loop)->lingering, 1);
+    assert_true(send(raw, noise, sizeof noise, MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
+    rig_turns(loop, 5);
+    assert_int_equal(recv(raw, text, sizeof text, 0), 7);
+    assert_memory_equal(text, "goodbye", 7);
+    assert_int_equal(recv(raw, text, sizeof text, 0), 0);
+    (void)close(raw);
+    while (net_loop_stats(loop)->conns)
+        assert_int_equal(net_loop_turn(loop, 10 * WEFT_NS_PER_MS), 0);
+    assert_int_equal(net_loop_stats(loop)->lingering, 0);
+    net_loop_free(loop);
+}
+
+typedef struct leaver {
+    talker *talker;
+    int raw;
+} leaver;
+
+/* Between epoll_wait and our write: the peer says a last word and resets. */
+static void leave(void *user) {
+    const leaver *l = user;
+    assert_int_equal(send(l->raw, "last word", 9, MSG_NOSIGNAL), 9);
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(l->raw, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    (void)close(l->raw);
+    net_conn_want_write(l->talker->conn);
+}
+
+static void test_last_word(void **state) {
+    (void)state;
+    net_loop *loop = new_loop();
+    talker t = {.goodbye = 0};
+    leaver l = {&t, raw_client(loop, &t)};
+    rig_turns(loop, 3);
+    assert_int_equal(net_loop_post(loop, leave, &l), 0);
+    rig_until(loop, &t.closed);
+    assert_string_equal(t.got, "last word");
+    net_loop_free(loop);
+}
+
 /* ---- listeners */
 
 static void test_refuse(void **state) {
@@ -640,6 +760,8 @@ int main(void) {
         cmocka_unit_test(test_abort_is_a_reset),
         cmocka_unit_test(test_cancel_dial),
         cmocka_unit_test(test_close_flushes),
+        cmocka_unit_test(test_linger),
+        cmocka_unit_test(test_last_word),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_refuse),

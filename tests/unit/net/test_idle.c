@@ -18,7 +18,12 @@
 #include "tests/support/pki.h"
 #include "tests/unit/net/rig.h"
 
+/* A sanitizer's heap tells nothing, and its handshakes take long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNT 50
+#else
 #define COUNT 1000
+#endif
 #define PRODUCT_ID "spiffe://mesh.local/ns/shop/sa/product"
 
 /* Bytes a connection may hold on the heap, the echo server's own 100 included. */
@@ -85,6 +90,8 @@ static void test_idle(void **state) {
     (void)state;
     struct rlimit files;
     test_pki mesh;
+    rig_options = (net_conn_options){.open_timeout = 120 * WEFT_NS_PER_S,
+                                     .linger_timeout = 120 * WEFT_NS_PER_S};
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -95,9 +102,7 @@ static void test_idle(void **state) {
     tls_context *server = pki_server(&mesh, product, NULL);
     const size_t plain = measure(NULL, NULL, "plain");
     const size_t tls = measure(server, client, "TLS");
-    /* A sanitizer's heap tells nothing. */
-    const char *san = getenv("SAN");
-    if (!san || !*san) {
+    if (COUNT == 1000) {
         assert_in_range(plain, 1, PLAIN_MAX);
         assert_in_range(tls, 1, TLS_MAX);
     }
