@@ -58,11 +58,8 @@ cluster_endpoint *lb_pick(cluster_set *set, const lb_request *request) {
     if (!set->ready_count) return NULL;
     if (set->ready_count == 1) return set->ready[0];
     cluster_endpoint *endpoint = set->lb.policy->pick(set, request);
-    if (!endpoint) { /* all were tried: any is better than none */
-        const lb_request anew = {.now = request->now, .rng = request->rng, .kind = request->kind};
-        endpoint = set->lb.policy->pick(set, &anew);
-    }
-    return endpoint;
+    /* If all were tried, any is better than none. */
+    return endpoint ? endpoint : set->ready[draw(set, request->rng)];
 }
 
 void lb_start(cluster_set *set, cluster_endpoint *endpoint, lb_kind kind) {
