@@ -8,6 +8,7 @@
 
 #include "sidecar/config/load.h"
 #include "sidecar/route/route.h"
+#include "weft/pb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -52,10 +53,13 @@ static void check_dump(const config_snapshot *s, const config_options *options) 
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const config_options options = {.size = sizeof options, .file = "fuzz", .skip_files = true};
+    static weft_registry *registry;
+    if (!registry) registry = config_registry_new();
+    const config_options options = {
+        .size = sizeof options, .file = "fuzz", .skip_files = true, .registry = registry};
     config_snapshot *s = NULL;
     weft_diags diags;
-    if (!size) return 0;
+    if (!size || !registry) return 0;
     const bool wire = data[0] == 0;
     if (wire) {
         data++;
