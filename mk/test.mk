@@ -94,5 +94,15 @@ bench-h2: $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_H2)) ## Measure the HTTP/2 engin
 integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
 	@$(RUN) $(call picked,$(INT_SUITES))
 
+# ---- benchmarks: tests/bench/NAME_bench.c, a program each that prints a table
+BENCH_SRC := $(sort $(wildcard tests/bench/*_bench.c))
+BENCHES := $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_SRC))
+$(foreach t,$(BENCH_SRC),$(eval $(call program_rule,$(t:%.c=%),$(call objs,$t),$(TEST_UNITS_sidecar_cluster) sidecar_route)))
+$(call objs,$(BENCH_SRC)): | $(GEN0_H) $(GEN2_H)
+
+.PHONY: bench
+bench: $(BENCHES) ## Measure parts of the sidecar by themselves; T=route picks
+	@$(foreach b,$(if $T,$(filter %/$T_bench,$(BENCHES)),$(BENCHES)),echo '$(notdir $b)'; $b;)
+
 # Dependencies of every object on headers.
 -include $(if $(wildcard $(BUILD)/obj),$(shell find $(BUILD)/obj -name '*.d'))

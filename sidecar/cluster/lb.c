@@ -58,10 +58,8 @@ cluster_endpoint *lb_pick(cluster_set *set, const lb_request *request) {
     if (!set->ready_count) return NULL;
     if (set->ready_count == 1) return set->ready[0];
     cluster_endpoint *endpoint = set->lb.policy->pick(set, request);
-    if (endpoint) return endpoint;
-    lb_request anew = *request; /* all were tried: any is better than none */
-    anew.tried_count = 0;
-    return set->lb.policy->pick(set, &anew);
+    /* If all were tried, any is better than none. */
+    return endpoint ? endpoint : set->ready[draw(set, request->rng)];
 }
 
 void lb_start(cluster_set *set, cluster_endpoint *endpoint, lb_kind kind) {

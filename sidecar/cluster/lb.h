@@ -21,7 +21,8 @@
 struct cluster_set;
 struct cluster_endpoint;
 
-/* Streams live long and answer early: their latency and load must not be mixed with unary calls'. */
+/* Streams live long and answer early: their latency and load must not be mixed with those of unary
+ * calls. */
 typedef enum lb_kind { LB_UNARY, LB_STREAM, LB_KINDS } lb_kind;
 
 typedef struct lb_request {

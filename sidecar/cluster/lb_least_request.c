@@ -1,5 +1,5 @@
-/* The less busy of two random endpoints (Mitzenmacher, "The Power of Two Choices", 2001), where busy
- * is calls in flight for the endpoint's weight. */
+/* The less busy of two random endpoints (Mitzenmacher, "The Power of Two Choices", 2001), where
+ * busy is calls in flight for the endpoint's weight. */
 #include "sidecar/cluster/cluster.h"
 
 static uint64_t busy(const cluster_endpoint *endpoint) {

@@ -194,8 +194,9 @@ ProtobufCMessage *build_any(config_build *b, const char *field, const Google__Pr
     }
     int error = 0;
     const char *why = "";
+    const uint8_t *data = any->value.len ? any->value.data : (const uint8_t *)"";
     ProtobufCMessage *message =
-        weft_unpack(type, any->value.data, any->value.len, NULL, b->arena, &error, &why);
+        weft_unpack(type, data, any->value.len, NULL, b->arena, &error, &why);
     if (!message && error == WEFT_ENOMEM) b->rc = WEFT_ENOMEM;
     if (!message && error != WEFT_ENOMEM) build_wrong(b, field, NULL, "%s", why);
     if (message && bears_security(type)) {

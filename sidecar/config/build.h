@@ -31,6 +31,7 @@ typedef struct config_owner {
     _Atomic uint32_t refs;
     weft_arena *arena; /* holds all, this too */
     const EnvoyBootstrap__Bootstrap *source;
+    const weft_registry *registry; /* the caller's, or NULL */
 } config_owner;
 
 #define BUILD_DEPTH 40

@@ -37,12 +37,11 @@ static const weft_file *const files[] = {
     &weft_file_weft_sidecar_v1_service_proto,
 };
 
-/* NULL: out of memory. */
-static weft_registry *new_registry(weft_diags *diags) {
+weft_registry *config_registry_new(void) {
     weft_registry *registry = weft_registry_new();
     int rc = registry ? 0 : WEFT_ENOMEM;
     for (size_t i = 0; !rc && i < sizeof files / sizeof *files; i++)
-        rc = weft_registry_add_file(registry, files[i], diags);
+        rc = weft_registry_add_file(registry, files[i], NULL);
     if (!rc) return registry;
     weft_registry_free(registry);
     return NULL;
@@ -248,7 +247,8 @@ static int freeze(weft_arena *arena, const EnvoyBootstrap__Bootstrap *from, cons
     if (scratch) b = weft_arena_calloc(scratch, 1, sizeof *b);
     int rc = owner && b ? 0 : WEFT_ENOMEM;
     if (!rc) {
-        *owner = (config_owner){.arena = arena, .source = from};
+        *owner = (config_owner){
+            .arena = arena, .source = from, .registry = options ? options->registry : NULL};
         atomic_init(&owner->refs, 1);
         *b = (config_build){.arena = arena,
                             .scratch = scratch,
@@ -296,7 +296,8 @@ int config_parse(const char *text, size_t len, const config_options *options, co
                  weft_diags *diags) {
     const char *file = options ? options->file : NULL;
     weft_arena *arena = weft_arena_new(ARENA_MAX);
-    weft_registry *registry = new_registry(diags);
+    weft_registry *own = options && options->registry ? NULL : config_registry_new();
+    const weft_registry *registry = own ? own : options ? options->registry : NULL;
     ProtobufCMessage *message = NULL;
     int rc = arena && registry ? 0 : WEFT_ENOMEM;
     if (!rc) rc = decode(registry, text, len, file, false, arena, &message, diags);
@@ -310,7 +311,7 @@ int config_parse(const char *text, size_t len, const config_options *options, co
         rc = freeze(arena, (const EnvoyBootstrap__Bootstrap *)message, text, len, options, false,
                     out, diags);
     }
-    weft_registry_free(registry);
+    weft_registry_free(own);
     if (rc) weft_arena_free(arena);
     if (rc) sort_diags(diags);
     return rc;
@@ -358,11 +359,12 @@ int config_from_wire(const uint8_t *data, size_t len, const config_options *opti
 int config_dump(const config_snapshot *snapshot, weft_buf *out) {
     const config_owner *owner = (const config_owner *)snapshot;
     const weft_json_options options = {.size = sizeof options, .proto_names = true, .indent = 2};
-    weft_registry *registry = new_registry(NULL);
+    weft_registry *own = owner->registry ? NULL : config_registry_new();
+    const weft_registry *registry = own ? own : owner->registry;
     if (!registry) return WEFT_ENOMEM;
     weft_buf_printf(out, "{\"version\":\"%s\",\"bootstrap\":", snapshot->version);
     int rc = weft_json_encode(registry, &owner->source->base, &options, out, NULL);
     weft_buf_adds(out, "}\n");
-    weft_registry_free(registry);
+    weft_registry_free(own);
     return rc ? rc : out->error;
 }

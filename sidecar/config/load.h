@@ -18,7 +18,14 @@ typedef struct config_options {
     bool unsafe_plaintext;
     /* Do not look whether files that are named exist (for tests and tools on other machines). */
     bool skip_files;
+    /* Of config_registry_new, for those who load often: made and freed each time where this is NULL
+     * (about a millisecond). Must outlive the snapshot. */
+    const struct weft_registry *registry;
 } config_options;
+
+/* All types a bootstrap may hold. NULL when memory is out; free with weft_registry_free. Any thread
+ * may use it. */
+struct weft_registry *config_registry_new(void) WEFT_MUST_USE;
 
 /* Reads a bootstrap file, YAML or JSON, of the subset that proto/envoy shows. NULL options: the
  * defaults. On failure every problem is in `diags`, each with line, path and reason, and the result
