@@ -93,5 +93,17 @@ $(BUILD)/obj/gen/%.weft.o: $(GEN)/%.weft.c $(BUILD)/.flags | $(DEPS_BUILD)
 $(call gen_pb_objs,$(WKT)): | $(GEN0_H)
 $(call gen_objs,$(STAGE2)) $(call gen_weft_objs,$(STAGE2_WKT)): | $(GEN0_H) $(GEN2_H)
 
+# Generated code is made before the goals are looked at, as a makefile that must be remade: on an empty
+# build make walks from every object through every generated header to the generator's objects, again
+# after each job, and that takes it minutes. With the headers there it takes no time. Not under -n and
+# -q: make remakes makefiles in earnest even then.
+short := $(filter-out -% %=%,$(firstword $(MAKEFLAGS)))
+dry := $(findstring n,$(short))$(findstring q,$(short))
+ifneq (,$(if $(dry),,$(filter-out clean help deps format,$(or $(MAKECMDGOALS),all))))
+$(GEN)/ready.mk: $(GEN0_H) $(GEN2_H)
+	$(Q)mkdir -p $(@D) && touch $@
+-include $(GEN)/ready.mk
+endif
+
 .PHONY: gen
 gen: $(GEN0_H) $(GEN2_H) ## Generate code from all contracts

@@ -243,6 +243,7 @@ int pb_guard_walk(const ProtobufCMessageDescriptor *type, const uint8_t *data, s
     *flags = 0;
     if (len > max_bytes || len > INT_MAX)
         return fail(why, WEFT_ELIMIT, "the message is larger than the limit");
+    if (!len) return 0; /* data may be NULL, and NULL + 0 is undefined in C */
 
     frame stack[PB_DEPTH_MAX + 1];
     unsigned depth = 0;

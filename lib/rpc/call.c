@@ -129,6 +129,9 @@ bool rpc_call_start(rpc_call *call, const ProtobufCMessage *request, bool hook, 
 
 static weft_status take_reply(rpc_call *call, weft_arena *arena, ProtobufCMessage **reply) {
     const char *name = call->method->path + 1;
+    /* A cancellation can take the reply away just before the status that it lost to. */
+    if (!call->has_message && weft_ctx_cancelled(call->ctx))
+        return rpc_ctx_why(call->ctx, arena, name);
     if (!call->has_message)
         return weft_status_make(arena, WEFT_INTERNAL, "%s: the status is OK but there is no reply",
                                 name);
@@ -200,7 +203,7 @@ weft_status weft_stub_call(weft_channel *channel, weft_ctx *ctx, const weft_meth
 
 typedef struct async_call {
     rpc_call call;
-    weft_arena *arena;
+    rpc_parcel *parcel;
     weft_client_thunk thunk;
     weft_fn fn;
     void *user;
@@ -208,7 +211,7 @@ typedef struct async_call {
 } async_call;
 
 static void async_report(async_call *own, weft_status st, ProtobufCMessage *reply) {
-    rpc_ctx_adopt(own->call.ctx, own->arena);
+    rpc_ctx_adopt(own->call.ctx, own->parcel);
     own->thunk(own->fn, own->user, st, reply);
     weft_free(own);
 }
@@ -216,7 +219,7 @@ static void async_report(async_call *own, weft_status st, ProtobufCMessage *repl
 static void async_done(rpc_call *call) {
     async_call *own = WEFT_CONTAINER(call, async_call, call);
     ProtobufCMessage *reply = NULL;
-    weft_status st = rpc_call_finish(call, own->arena, false, &reply);
+    weft_status st = rpc_call_finish(call, own->parcel->arena, false, &reply);
     async_report(own, st, reply);
 }
 
@@ -229,21 +232,21 @@ void weft_stub_async(weft_channel *channel, weft_ctx *ctx, const weft_method *me
                      const ProtobufCMessage *request, weft_client_thunk thunk, weft_fn fn,
                      void *user) {
     async_call *own = weft_calloc(1, sizeof *own);
-    weft_arena *arena = weft_arena_new(0);
-    if (!own || !arena) {
+    rpc_parcel *parcel = rpc_parcel_new(0);
+    if (!own || !parcel) {
         /* Nothing is left to bring the news from another thread with. */
         weft_free(own);
-        weft_arena_free(arena);
+        rpc_parcel_free(parcel);
         thunk(fn, user, weft_status_make(NULL, WEFT_RESOURCE_EXHAUSTED, "no memory"), NULL);
         return;
     }
     *own = (async_call){
         .call = {.channel = channel, .ctx = ctx, .method = method, .done = async_done},
-        .arena = arena,
+        .parcel = parcel,
         .thunk = thunk,
         .fn = fn,
         .user = user,
     };
-    if (rpc_call_start(&own->call, request, true, arena, &own->st)) return;
+    if (rpc_call_start(&own->call, request, true, parcel->arena, &own->st)) return;
     if (rpc_post(async_failed, own) < 0) async_failed(own);
 }

@@ -8,11 +8,6 @@
 #include "weft/log.h"
 #include "weft/pb.h"
 
-typedef struct rpc_adopted {
-    struct rpc_adopted *next;
-    weft_arena *arena;
-} rpc_adopted;
-
 int rpc_ctx_init(weft_ctx *ctx, int64_t deadline, size_t arena_cap) {
     *ctx = (weft_ctx){.deadline = deadline};
     ctx->arena = weft_arena_new(arena_cap);
@@ -83,10 +78,9 @@ bool rpc_ctx_clear(weft_ctx *ctx) {
         (void)pthread_mutex_unlock(&ctx->parent->lock);
     }
     while (ctx->adopted) {
-        rpc_adopted *gone = ctx->adopted;
+        rpc_parcel *gone = ctx->adopted;
         ctx->adopted = gone->next;
-        weft_arena_free(gone->arena);
-        weft_free(gone);
+        rpc_parcel_free(gone);
     }
     weft_arena_free(ctx->arena);
     (void)pthread_mutex_destroy(&ctx->lock);
@@ -174,16 +168,32 @@ weft_status weft_ctx_status(weft_ctx *ctx) {
 
 /* ---- memory */
 
-void rpc_ctx_adopt(weft_ctx *ctx, weft_arena *arena) {
-    rpc_adopted *entry = weft_malloc(sizeof *entry);
-    if (!entry) { /* what it holds must live all the same */
-        weft_log(WEFT_LOG_ERROR, "an arena was lost: no room to remember it");
-        return;
-    }
-    entry->arena = arena;
+static rpc_parcel *parcel_in(weft_arena *arena) {
+    rpc_parcel *parcel = weft_arena_alloc(arena, sizeof *parcel);
+    if (parcel) *parcel = (rpc_parcel){.arena = arena};
+    if (!parcel) weft_arena_free(arena);
+    return parcel;
+}
+
+rpc_parcel *rpc_parcel_new(size_t cap) {
+    weft_arena *arena = weft_arena_new(cap);
+    return arena ? parcel_in(arena) : NULL;
+}
+
+rpc_parcel *rpc_parcel_reset(rpc_parcel *parcel) {
+    weft_arena *arena = parcel->arena;
+    weft_arena_reset(arena);
+    return parcel_in(arena);
+}
+
+void rpc_parcel_free(rpc_parcel *parcel) {
+    if (parcel) weft_arena_free(parcel->arena);
+}
+
+void rpc_ctx_adopt(weft_ctx *ctx, rpc_parcel *parcel) {
     (void)pthread_mutex_lock(&ctx->lock);
-    entry->next = ctx->adopted;
-    ctx->adopted = entry;
+    parcel->next = ctx->adopted;
+    ctx->adopted = parcel;
     (void)pthread_mutex_unlock(&ctx->lock);
 }
 

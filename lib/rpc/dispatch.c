@@ -124,9 +124,7 @@ static void finish(rpc_server_call *call, weft_status st, const ProtobufCMessage
             weft_arena_alloc(call->ctx.arena, (call->ctx.trailing.count + 1) * sizeof *trailers);
     const tp_finish how = {
         .reply = packed ? &out : NULL,
-        .code = weft_code_name((int)st.code) && (int)st.code >= 0 && st.code <= WEFT_UNAUTHENTICATED
-                    ? (int)st.code
-                    : WEFT_UNKNOWN,
+        .code = (unsigned)st.code <= WEFT_UNAUTHENTICATED ? (int)st.code : WEFT_UNKNOWN,
         .message = st.code == WEFT_OK ? NULL : short_message(weft_status_message(st), room),
         .trailers = trailers,
         .trailer_count = trailers ? collect_trailers(call, st, trailers) : 0,
@@ -293,6 +291,7 @@ static bool make_stream(rpc_server_call *call) {
     stream->server = true;
     stream->call = call->call;
     stream->max_message = call->server->options.max_request;
+    stream->max_arena = call->server->options.max_arena;
     stream->idle = stream_idle;
     stream->hook.cancel = stream_cancel;
     /* Its own context: nobody else can have cancelled it, but its deadline may have passed. */

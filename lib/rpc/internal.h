@@ -74,7 +74,6 @@ typedef struct rpc_trace {
     char parent[56]; /* the whole traceparent; "" until asked for */
     uint8_t id[16], span[8];
     uint8_t flags;
-    bool sent_by_caller;
     const char *state; /* tracestate, or NULL */
 } rpc_trace;
 
@@ -88,7 +87,7 @@ struct weft_ctx {
     bool keep; /* embedded in a call: weft_ctx_free is not for it */
     int64_t deadline;
     weft_arena *arena;
-    struct rpc_adopted *adopted;
+    struct rpc_parcel *adopted;
     weft_list groups;
     rpc_metas outgoing;          /* goes with calls made here */
     rpc_metas initial, trailing; /* server: to send; client: what the last call brought */
@@ -110,8 +109,16 @@ bool rpc_ctx_clear(weft_ctx *ctx);
 /* From now on `hook` hears of cancellation. False: cancelled already (or past the deadline). */
 bool rpc_ctx_attach(weft_ctx *ctx, rpc_hook *hook);
 void rpc_ctx_detach(weft_ctx *ctx, rpc_hook *hook);
-/* The arena dies with the context. Any thread. */
-void rpc_ctx_adopt(weft_ctx *ctx, weft_arena *arena);
+/* An arena that a context can take over later, without any more memory: the note of it is in it. */
+typedef struct rpc_parcel {
+    struct rpc_parcel *next;
+    weft_arena *arena;
+} rpc_parcel;
+rpc_parcel *rpc_parcel_new(size_t cap);           /* NULL: memory is out */
+rpc_parcel *rpc_parcel_reset(rpc_parcel *parcel); /* empty, for reuse; another pointer */
+void rpc_parcel_free(rpc_parcel *parcel);         /* NULL allowed */
+/* The arena dies with the context from now on. Any thread. */
+void rpc_ctx_adopt(weft_ctx *ctx, rpc_parcel *parcel);
 /* CANCELLED or DEADLINE_EXCEEDED, whichever ended the context. */
 weft_status rpc_ctx_why(const weft_ctx *ctx, weft_arena *arena, const char *method);
 
@@ -201,11 +208,12 @@ struct weft_stream {
     rpc_hook hook;
     bool hooked, server;
     size_t max_message;
+    size_t max_arena;                  /* server: of one message */
     void (*idle)(weft_stream *stream); /* server: after the last event; NULL on the client */
-    /* reading: `arena` is the reader's own */
+    /* reading */
     tp_in ready;
     bool has_ready, receiving, read_end;
-    weft_arena *arena;
+    rpc_parcel *parcel; /* holds the message in hand */
     /* writing */
     tp_out queue[RPC_STREAM_QUEUE];
     unsigned queue_at, queue_count;

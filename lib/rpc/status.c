@@ -7,8 +7,6 @@
 #include "internal.h"
 #include "weft/pb.h"
 
-/* Where the trailing metadata of a status must fit, next to the program's own. */
-#define DETAILS_MAX ((size_t)6 << 10)
 #define TYPE_PREFIX "type.googleapis.com/"
 
 weft_status weft_error(weft_ctx *ctx, weft_code code, const char *format, ...) {

@@ -23,7 +23,7 @@ void rpc_stream_clear(weft_stream *stream) {
     for (; stream->queue_count; stream->queue_count--)
         stream->transport->drop(
             &stream->queue[(stream->queue_at + stream->queue_count - 1) % RPC_STREAM_QUEUE]);
-    weft_arena_free(stream->arena);
+    rpc_parcel_free(stream->parcel);
     (void)pthread_cond_destroy(&stream->cond);
     (void)pthread_mutex_destroy(&stream->lock);
     rpc_live_add(RPC_STREAMS, -1);
@@ -194,11 +194,11 @@ static void read_headers(weft_stream *stream) {
 }
 
 static weft_arena *message_arena(weft_stream *stream) {
-    if (stream->arena)
-        weft_arena_reset(stream->arena);
+    if (stream->parcel)
+        stream->parcel = rpc_parcel_reset(stream->parcel);
     else
-        stream->arena = weft_arena_new(stream->server ? 16 * stream->max_message : 0);
-    return stream->arena;
+        stream->parcel = rpc_parcel_new(stream->server ? stream->max_arena : 0);
+    return stream->parcel ? stream->parcel->arena : NULL;
 }
 
 bool weft_stream_next(weft_stream *stream, ProtobufCMessage **message) {
@@ -221,16 +221,18 @@ bool weft_stream_next(weft_stream *stream, ProtobufCMessage **message) {
 }
 
 void weft_stream_keep(weft_stream *stream) {
-    if (!stream->arena) return;
-    rpc_ctx_adopt(stream->ctx, stream->arena);
-    stream->arena = NULL;
+    if (!stream->parcel) return;
+    rpc_ctx_adopt(stream->ctx, stream->parcel);
+    stream->parcel = NULL;
 }
 
 weft_ctx *weft_stream_ctx(weft_stream *stream) { return stream->ctx; }
 
 /* ---- writing */
 
+/* The end of what a server says is the end of its call: nothing sent after it would arrive. */
 static bool can_send(const weft_stream *stream) {
+    if (stream->read_end && !stream->server) return false;
     return !over(stream) && !stream->send_failed && !stream->close_wanted;
 }
 
@@ -299,8 +301,12 @@ static weft_status server_status(weft_stream *stream) {
 /* Under the lock, once it has ended. */
 static weft_status client_status(weft_stream *stream) {
     if (!stream->failed && !stream->status_ready) {
-        stream->status = rpc_status_of_end(stream->ctx->arena, &stream->end, stream->method,
-                                           stream->target, stream->max_message);
+        /* A cancelled reader was turned away, whatever the server had said by then. */
+        bool cut = stream->cancelled && stream->end.code == WEFT_OK;
+        stream->status =
+            cut ? rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1)
+                : rpc_status_of_end(stream->ctx->arena, &stream->end, stream->method,
+                                    stream->target, stream->max_message);
         stream->status_ready = true;
     }
     return stream->status;

@@ -13,6 +13,10 @@ static const tp_call_events client_events = {
 
 static void hook_cancel(rpc_hook *hook) {
     weft_stream *stream = WEFT_CONTAINER(hook, weft_stream, hook);
+    (void)pthread_mutex_lock(&stream->lock);
+    stream->cancelled = true;
+    (void)pthread_cond_broadcast(&stream->cond);
+    (void)pthread_mutex_unlock(&stream->lock);
     stream->transport->call_cancel(stream->call);
 }
 
@@ -140,6 +144,8 @@ weft_status weft_stream_end(weft_stream *stream, ProtobufCMessage **reply) {
     if (wants) (void)take_reply(stream, &taken);
     await_end(stream);
     weft_status st = weft_stream_status(stream);
+    if (st.code == WEFT_OK && wants && !taken && weft_ctx_cancelled(stream->ctx))
+        st = rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1);
     if (st.code == WEFT_OK && wants && !taken)
         st = weft_status_make(stream->ctx->arena, WEFT_INTERNAL,
                               "%s: the status is OK but there is no reply",

@@ -67,7 +67,7 @@ bool rpc_trace_continue(rpc_trace *trace, const char *text, size_t len) {
     if (weft_hex_decode(text + 36, 16, span, sizeof span, &got) < 0 || all_zero(span, sizeof span))
         return false;
     if (weft_hex_decode(text + 53, 2, &flags, 1, &got) < 0) return false;
-    *trace = (rpc_trace){.flags = flags & 1, .sent_by_caller = true};
+    *trace = (rpc_trace){.flags = flags & 1};
     memcpy(trace->id, id, sizeof id);
     random_bytes(trace->span, sizeof trace->span);
     return true;

@@ -31,6 +31,7 @@ static void peer_start(peer *p, const char *role, const char *address) {
         (void)execl("/usr/bin/python3", "python3", PEER, role, address, NULL);
         _exit(98);
     }
+    assert_true(p->pid > 0);
     (void)close(in[0]);
     (void)close(out[1]);
     p->in = in[1];

@@ -208,7 +208,7 @@ void weft_server_set_serving(weft_server *server, const char *service, weft_serv
 void weft_server_drain(weft_server *server);
 /* Until drained. */
 void weft_server_wait(weft_server *server);
-/* Drains with no grace if needed. NULL allowed. */
+/* Drains with no grace if needed, and waits for handlers still running. Not from a handler. NULL allowed. */
 void weft_server_free(weft_server *server);
 
 /* A whole main(): flags (--help lists them), WEFT_LISTEN, logs, start, SIGTERM and SIGINT drain (a second

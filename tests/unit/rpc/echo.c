@@ -101,7 +101,8 @@ static weft_status unary(weft_ctx *ctx, const request_t *request, reply_t *reply
         on.hops--;
         st = rpctest_echo_unary(e->next, ctx, &on, &far);
         if (!weft_failed(st)) *reply = *far;
-        if (weft_ctx_cancelled(ctx)) atomic_fetch_add(&e->cancelled, 1);
+        if (st.code == WEFT_CANCELLED || st.code == WEFT_DEADLINE_EXCEEDED)
+            atomic_fetch_add(&e->cancelled, 1);
     }
     atomic_fetch_add(&e->left, 1);
     return st;

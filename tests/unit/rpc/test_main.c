@@ -59,6 +59,7 @@ static void spawn(process *p, const char *const *args) {
         (void)execv("/proc/self/exe", (char *const *)(uintptr_t)args);
         _exit(98);
     }
+    assert_true(p->pid > 0); /* kill(-1) would reach everybody */
     (void)close(out[1]);
     (void)close(err[1]);
     (void)close(ready[1]);

@@ -30,6 +30,8 @@ typedef struct canceller {
 
 static void note(weft_status st) {
     assert_in_range(st.code, 0, 16);
+    if (st.code == WEFT_INTERNAL || st.code == WEFT_UNKNOWN || st.code == WEFT_UNAVAILABLE)
+        print_message("%s: %s\n", weft_code_name((int)st.code), weft_status_message(st));
     atomic_fetch_add(&outcomes[st.code], 1);
 }
 

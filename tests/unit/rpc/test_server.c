@@ -93,6 +93,7 @@ static void stale_and_live_sockets(void **state) {
         _exit(fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof to) < 0 || listen(fd, 1) < 0);
     }
     int status = 0;
+    assert_true(child > 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(access(path, F_OK), 0);
@@ -108,7 +109,9 @@ static void several_addresses(void **state) {
     weft_server *server = weft_server_new();
     assert_int_equal(weft_server_listen(server, "127.0.0.1:0"), 0);
     assert_int_equal(weft_server_listen(server, "localhost:0"), 0);
-    assert_int_equal(weft_server_listen(server, "unix-abstract:weft-test-server"), 0);
+    char name[64];
+    (void)snprintf(name, sizeof name, "unix-abstract:weft-test-%d", (int)getpid());
+    assert_int_equal(weft_server_listen(server, name), 0);
     weft_server_unsafe_plaintext(server);
     assert_int_equal(weft_server_listen(server, "0.0.0.0:0"), 0);
     assert_int_equal(weft_server_start(server), 0);
@@ -361,6 +364,7 @@ static void health(void **state) {
     assert_int_equal(next_status(whole), HEALTH(NOT_SERVING));
     assert_int_equal(next_status(later), HEALTH(NOT_SERVING));
     assert_int_equal(next_status(whole), -1);
+    assert_int_equal(next_status(later), -1);
     assert_code(weft_stream_end(whole, NULL), WEFT_UNAVAILABLE);
     assert_code(weft_stream_end(later, NULL), WEFT_UNAVAILABLE);
     weft_server_wait(e.server); /* no watch holds it up */
