@@ -12,6 +12,7 @@
 
 #include "sidecar/certs.h"
 #include "sidecar/config/load.h"
+#include "sidecar/operate.h"
 #include "sidecar/worker.h"
 #include "weft/flags.h"
 #include "weft/log.h"
@@ -37,6 +38,7 @@ typedef struct program {
     certs certs;
     sidecar_shared shared;
     worker *workers;
+    operate *operate;      /* the admin server, or NULL */
     uint32_t worker_count; /* initialised */
     uint32_t threads;      /* started, worker 0 not counted */
     int signals;
@@ -211,6 +213,8 @@ static void everywhere(program *p, void (*call)(void *)) {
         (void)!net_loop_post(p->workers[i].loop, call, &p->workers[i]);
 }
 
+static void drain_all(void *user) { everywhere(user, worker_drain); }
+
 static void on_signal(net_watch *watch, unsigned events) {
     program *p = watch->user;
     struct signalfd_siginfo info;
@@ -278,6 +282,7 @@ static int run(program *p) {
 }
 
 static void clean_up(program *p) {
+    operate_free(p->operate);
     net_watch_stop(&p->watch);
     for (uint32_t i = 0; i < p->worker_count; i++) worker_free(&p->workers[i]);
     weft_free(p->workers);
@@ -292,6 +297,20 @@ static void clean_up(program *p) {
     config_publisher_free(p->shared.publisher);
 }
 
+static int serve(program *p) {
+    net_why why = {""};
+    int rc = prepare(p);
+    if (!rc && (rc = make_workers(p)))
+        fprintf(stderr, "weft-sidecar: cannot start: %s\n", weft_strerror(rc));
+    if (!rc) {
+        rc =
+            operate_start(&p->shared, p->workers, p->worker_count, drain_all, p, &p->operate, &why);
+        if (rc)
+            fprintf(stderr, "weft-sidecar: admin: %s\n", *why.text ? why.text : weft_strerror(rc));
+    }
+    return rc ? rc : run(p);
+}
+
 int main(int argc, char **argv) {
     program p = {.signals = -1, .shared.spans_fd = -1};
     weft_arena *arena = weft_arena_new(0);
@@ -303,12 +322,7 @@ int main(int argc, char **argv) {
         return rc > 0 ? 0 : 2;
     }
     rc = load(&p);
-    if (!rc && !p.set.check) {
-        rc = prepare(&p);
-        if (!rc && (rc = make_workers(&p)))
-            fprintf(stderr, "weft-sidecar: cannot start: %s\n", weft_strerror(rc));
-        if (!rc) rc = run(&p);
-    }
+    if (!rc && !p.set.check) rc = serve(&p);
     clean_up(&p);
     weft_arena_free(arena);
     return rc ? 1 : 0;
