@@ -281,7 +281,7 @@ class Up(unittest.TestCase):
         state = os.path.join(self.dir, "state", ".mesh")
         code, out, err = self.run_up(mesh, "--", "sh", "-c", "env | grep ^WEFT_ | grep -v MARK | sort; exit 4")
         self.assertEqual(code, 4, err)
-        self.assertRegex(out, r"^WEFT_NAMESPACE=test\nWEFT_OUTBOUND=unix:/\S+/client.out\nWEFT_SERVICE=client\nWEFT_STATE_DIR=\S+\n$")
+        self.assertRegex(out, r"^WEFT_NAMESPACE=test\nWEFT_OUTBOUND=unix:/\S+/client.out\nWEFT_SERVICE=client\nWEFT_STATE_DIR=\S+\n(WEFT_VERSION=\S+\n)?$")
         self.assertRegex(err, r'order +\| .*upstreams=\[\] extra=unix:/\S+/order-sidecar.product')
         events = re.findall(r"weft +\| (\S+) (starts|is ready|stopped)", err)
         for name in ("order", "product-0", "product-1"):
@@ -331,7 +331,7 @@ class Up(unittest.TestCase):
 
     def test_no_sidecars(self):
         mesh = self.mesh(("a", "ok"), top="mesh: {sidecars: true}\n")
-        code, out, err = self.run_up("--no-sidecars", mesh, "--", "sh", "-c", "echo $WEFT_UPSTREAM_A,$WEFT_OUTBOUND")
+        code, out, err = self.run_up("--without-sidecars", mesh, "--", "sh", "-c", "echo $WEFT_UPSTREAM_A,$WEFT_OUTBOUND")
         self.assertEqual(code, 0, err)
         self.assertRegex(out, r"^unix:/\S+/a.sock,\n$")
 

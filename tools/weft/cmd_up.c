@@ -19,7 +19,7 @@ static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *state_dir, *runtime_dir, *env_file, *log_file;
     int format;
-    bool quiet, check, no_sidecars;
+    bool quiet, check, without_sidecars;
 } opt;
 
 /* Longest folder for sockets that leaves room for names within the 107 bytes of a socket's path. */
@@ -170,7 +170,7 @@ static int run(const cmd_args *in) {
     up_plan *plan;
     int code = load(in, &plan);
     if (code != EXIT_OK) return code;
-    if (opt.no_sidecars) plan->sidecars = false;
+    if (opt.without_sidecars) plan->sidecars = false;
     if (opt.check) {
         print_plan(plan);
         return EXIT_OK;
@@ -226,9 +226,9 @@ static const weft_flag flags[] = {
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.quiet,
      .help = "Nothing on the terminal but what fails; --log-file still gets the logs."},
-    {.name = "no-sidecars",
+    {.name = "without-sidecars",
      .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.no_sidecars,
+     .to.boolean = &opt.without_sidecars,
      .help = "Let the services dial each other, whatever the file says of a mesh."},
     {.name = "check",
      .type = WEFT_FLAG_BOOL,
