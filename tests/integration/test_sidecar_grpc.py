@@ -311,11 +311,12 @@ def test_refusals(rig, certs):
     server.stop(0)
 
 
-def start_named(where, name):
+def start_named(rig, where, name):
     """An echo server as a process of its own that says its name."""
     import subprocess
     p = subprocess.Popen([sys.executable, os.path.abspath(__file__), "serve", where, name],
                          stdout=subprocess.PIPE)
+    rig.started.append(p)
     assert p.stdout.readline()
     return p
 
@@ -323,7 +324,7 @@ def start_named(where, name):
 def test_kill(rig, certs):
     del certs
     ports = [f"127.0.0.1:{rig_of.free_port()}" for _ in range(2)]
-    apps = [start_named(p, "s%d" % i) for i, p in enumerate(ports)]
+    apps = [start_named(rig, p, "s%d" % i) for i, p in enumerate(ports)]
     out = f"unix:{rig.path('kill')}"
     rig_of.Sidecar(rig, "kill", [rig_of.listener("out", out, rig_of.to("app"))],
                    [rig_of.cluster("app", ports)])
@@ -351,7 +352,7 @@ def test_kill(rig, certs):
 
 def test_stalled(rig, certs):
     where = f"unix:{rig.path('stall-app')}"
-    app = start_named(where, "stall")
+    app = start_named(rig, where, "stall")
     _, _, out, _ = pair(rig, "stall", where, certs)
     client = Client(out)
 
