@@ -85,6 +85,11 @@ static void series(call *c, int64_t duration) {
     telemetry_call(c->worker->metrics, &key, duration, worker_now(c->worker));
 }
 
+/* Whether anyone wants the span of an outcome: those that are sampled, and failures. */
+static bool records(const call *c, int code) {
+    return c->worker->shared->spans_fd >= 0 && (c->trace.flags & HTTP_TRACE_SAMPLED || code);
+}
+
 static void set_text(span *s, span_text which, const char *text) {
     if (text && *text) span_set(s, which, text, strlen(text));
 }
@@ -104,7 +109,7 @@ static void span_common(call *c, span *s) {
 }
 
 static void keep(call *c, const span *s) {
-    if (c->worker->shared->spans_fd < 0 || !span_keep(s, 0)) return;
+    if (!span_keep(s, 0)) return;
     worker_counters(c->worker)[TELEMETRY_SPANS]++;
     if (!span_buffer_add(c->worker->spans, s))
         worker_counters(c->worker)[TELEMETRY_SPANS_DROPPED]++;
@@ -115,7 +120,7 @@ void call_record(call *c) {
     series(c, duration);
     worker_counters(c->worker)[TELEMETRY_BYTES_IN] += c->bytes_in;
     worker_counters(c->worker)[TELEMETRY_BYTES_OUT] += c->bytes_out;
-    if (!(c->trace.flags & HTTP_TRACE_SAMPLED) && !c->grpc_status) return;
+    if (!records(c, c->grpc_status)) return;
     span s = {.start = c->started + c->worker->wall_offset,
               .duration = duration,
               .kind = c->inbound ? SPAN_SERVER : SPAN_CLIENT,
@@ -131,7 +136,7 @@ void call_record(call *c) {
 
 void call_record_attempt(call *c, int code, const char *error) {
     if (c->inbound) return; /* one app, one attempt: the server span says it all */
-    if (!(c->trace.flags & HTTP_TRACE_SAMPLED) && !code) return;
+    if (!records(c, code)) return;
     const attempt *a = &c->attempt;
     span s = {.start = c->attempt_started + c->worker->wall_offset,
               .duration = worker_now(c->worker) - c->attempt_started,

@@ -78,7 +78,7 @@ static route_text text_of(const http_field *field) {
 
 static stack_verdict reply_directly(call *c) {
     const config_route *route = c->route;
-    call_answer(c, http_grpc_from_http((int)route->reply_status), false, "%s",
+    call_answer(c, (int)http_grpc_from_http((int)route->reply_status), false, "%s",
                 route->reply_body.len ? route->reply_body.text : "answered by the route");
     return STACK_DONE;
 }

@@ -195,16 +195,17 @@ class Rig:
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="weft-")
         os.chmod(self.folder, 0o700)
-        self.all = []
+        self.all = []      # sidecars
+        self.started = []  # other processes
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def close(self):
-        for one in self.all:
-            if one.process.poll() is None:
-                one.process.kill()
-                one.process.wait()
+        for process in [one.process for one in self.all] + self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -28,12 +28,14 @@ class Echo(grpc.GenericRpcHandler):
         self.entered = threading.Event()
         self.seen = []
         self.name = b"0"
+        self.flaky = 0
 
     def service(self, details):
         name = details.method.rsplit("/", 1)[1]
         return {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "Flaky": grpc.unary_unary_rpc_method_handler(self.maybe),
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow),
             "Name": grpc.unary_unary_rpc_method_handler(lambda _, c: self.name),
             "Download": grpc.unary_stream_rpc_method_handler(self.download),
@@ -51,6 +53,14 @@ class Echo(grpc.GenericRpcHandler):
     def fail(self, request, context):
         context.set_trailing_metadata((("why-bin", b"\x00\xff"),))
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, request.decode())
+
+    def maybe(self, request, context):
+        self.flaky -= 1
+        if request == b"late":  # headers first: the status comes in trailers of their own
+            context.send_initial_metadata(())
+        if self.flaky >= 0:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return dict(context.invocation_metadata()).get("grpc-previous-rpc-attempts", "0").encode()
 
     def slow(self, request, context):
         context.add_callback(self.cancelled.set)
@@ -311,11 +321,12 @@ def test_refusals(rig, certs):
     server.stop(0)
 
 
-def start_named(where, name):
+def start_named(rig, where, name):
     """An echo server as a process of its own that says its name."""
     import subprocess
     p = subprocess.Popen([sys.executable, os.path.abspath(__file__), "serve", where, name],
                          stdout=subprocess.PIPE)
+    rig.started.append(p)
     assert p.stdout.readline()
     return p
 
@@ -323,7 +334,7 @@ def start_named(where, name):
 def test_kill(rig, certs):
     del certs
     ports = [f"127.0.0.1:{rig_of.free_port()}" for _ in range(2)]
-    apps = [start_named(p, "s%d" % i) for i, p in enumerate(ports)]
+    apps = [start_named(rig, p, "s%d" % i) for i, p in enumerate(ports)]
     out = f"unix:{rig.path('kill')}"
     rig_of.Sidecar(rig, "kill", [rig_of.listener("out", out, rig_of.to("app"))],
                    [rig_of.cluster("app", ports)])
@@ -351,7 +362,7 @@ def test_kill(rig, certs):
 
 def test_stalled(rig, certs):
     where = f"unix:{rig.path('stall-app')}"
-    app = start_named(where, "stall")
+    app = start_named(rig, where, "stall")
     _, _, out, _ = pair(rig, "stall", where, certs)
     client = Client(out)
 
@@ -407,6 +418,99 @@ def test_drain(rig, certs):
     server.stop(0)
 
 
+def test_retry(rig, certs):
+    del certs
+    where, out = f"unix:{rig.path('retry-app')}", f"unix:{rig.path('retry')}"
+    server, handler = serve(where)
+    policy = ("timeout: 0s, retry_policy: {retry_on: unavailable, num_retries: 2, "
+              "retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}")
+    plain = f"unix:{rig.path('retry-plain')}"
+    rig_of.Sidecar(rig, "retry", [rig_of.listener("out", out, rig_of.to("app", policy)),
+                                  rig_of.listener("plain", plain, rig_of.to("app"))],
+                   [rig_of.cluster("app", [where])], "--workers", "2")
+    client = Client(out)
+    for request in (b"x", b"late"):
+        handler.flaky = 2
+        assert client.unary("Flaky", request)[0] == b"2", request
+        handler.flaky = 3
+        code, text, _ = code_of(lambda: client.unary("Flaky", request))
+        assert code == grpc.StatusCode.UNAVAILABLE and text == "not now", (code, text)
+        assert handler.flaky == 0, "tried %d times too many" % -handler.flaky
+    handler.flaky = 1
+    code, _, _ = code_of(lambda: client.unary("Flaky", b"x" * 500000))
+    assert code == grpc.StatusCode.UNAVAILABLE, "more was kept than replay_bytes"
+    handler.flaky = 1
+    code, _, _ = code_of(lambda: Client(plain).unary("Flaky", b"x"))
+    assert code == grpc.StatusCode.UNAVAILABLE, "retried without a policy"
+    assert handler.flaky == 0
+    server.stop(0)
+
+
+def test_limits(rig, certs):
+    """Local replies: one line each, and nothing waits for what cannot come."""
+    del certs
+    where, out = f"unix:{rig.path('limit-app')}", f"unix:{rig.path('limit')}"
+    server, handler = serve(where)
+    few = "circuit_breakers: {thresholds: [{max_requests: 2}]}"
+    routes = ('[{match: {path: /test.Echo/Gone}, route: {cluster: gone}},'
+              ' {match: {path: /test.Echo/Slow}, route: {cluster: app, timeout: 0.2s}},'
+              ' {match: {path: /test.Echo/Chat}, route: {cluster: app, timeout: 0s}}]')
+    rig_of.Sidecar(rig, "limit", [rig_of.listener("out", out, routes)],
+                   [rig_of.cluster("app", [where], more=few),
+                    rig_of.cluster("gone", [f"unix:{rig.path('nobody')}"])])
+    client = Client(out)
+    handler.cancelled.clear()
+    for method, code, words in (("Gone", grpc.StatusCode.UNAVAILABLE, "cannot reach unix:"),
+                                ("Slow", grpc.StatusCode.DEADLINE_EXCEEDED, "eadline"),
+                                ("None", grpc.StatusCode.UNIMPLEMENTED, "/test.Echo/None")):
+        got, text, _ = code_of(lambda: client.unary(method))
+        assert got == code and words in text and "\n" not in text, (method, got, text)
+    gate = threading.Event()
+
+    def talk():
+        yield b"1"
+        gate.wait(10)
+
+    calls = [client.chat(talk(), timeout=20) for _ in range(2)]
+    for call in calls:
+        assert next(call) == b"1"
+    code, text, _ = code_of(lambda: list(client.chat(iter([b"1"]), timeout=5)))
+    assert code == grpc.StatusCode.UNAVAILABLE and "max_requests" in text, (code, text)
+    gate.set()
+    for call in calls:
+        assert list(call) == []
+    assert list(client.chat(iter([b"1"]), timeout=5)) == [b"1"]
+    server.stop(0)
+
+
+def test_kill_behind(rig, certs):
+    """The app of one of two sidecars is killed: its sidecar says that calls were not processed."""
+    apps = [start_named(rig, f"unix:{rig.path('kb%d' % i)}", "k%d" % i) for i in range(2)]
+    wires, ids = [], []
+    for i in range(2):
+        wires.append(f"127.0.0.1:{rig_of.free_port()}")
+        leaf = certs.leaf("kb-echo%d" % i)
+        ids.append(rig_of.spiffe("kb-echo%d" % i))
+        rig_of.Sidecar(rig, "kb%d-b" % i, [rig_of.listener(
+            "in", wires[i], rig_of.to("app"), True, (leaf, certs.ca))],
+            [rig_of.cluster("app", [f"unix:{rig.path('kb%d' % i)}"])])
+    out = f"unix:{rig.path('kb')}"
+    rig_of.Sidecar(rig, "kb-a", [rig_of.listener("out", out, rig_of.to("echo"))],
+                   [rig_of.cluster("echo", wires, (certs.leaf("kb-user"), certs.ca, ids))])
+    client, failed, names = Client(out), 0, set()
+    for i in range(1000):
+        if i == 300:
+            apps[0].kill()
+        try:
+            name = client.unary("Name", timeout=5)[0]
+            names.add(name)
+            assert i < 320 or name == b"k1"
+        except grpc.RpcError:
+            failed += 1
+    assert names == {b"k0", b"k1"} and failed <= 5, (names, failed)
+    print(f"# kill -9 behind its sidecar: {failed} of 1000 calls failed")
+
+
 def main():
     if len(sys.argv) > 2 and sys.argv[1] == "serve":
         server, handler = serve(sys.argv[2])
@@ -414,7 +518,8 @@ def main():
         print("ready", flush=True)
         server.wait_for_termination()
         return 0
-    tests = [test_hops, test_canary, test_refusals, test_kill, test_stalled, test_drain]
+    tests = [test_hops, test_canary, test_refusals, test_kill, test_kill_behind, test_retry,
+             test_limits, test_stalled, test_drain]
     wanted = sys.argv[1:]
     failed = 0
     rig = rig_of.Rig()

@@ -303,6 +303,42 @@ static void test_limits_and_end(void **state) {
     tear_down_rig();
 }
 
+/* A worker that never turns: 503 after a second, also for who comes later; then the admin ends while the
+ * tour is still out, and the loop that holds it frees it. */
+static void test_stuck_worker(void **state) {
+    (void)state;
+    set_up_rig();
+    admin_free(r.a);
+    const net_loop_config real = {0};
+    net_loop *stuck = NULL;
+    assert_int_equal(net_loop_new(&real, &stuck), 0);
+    const admin_worker workers[] = {{r.loops[0], collect, r.metrics[0]},
+                                    {stuck, collect, r.metrics[1]}};
+    const admin_config server = {.loop = r.loops[0],
+                                 .addr = &r.addr,
+                                 .fd = -1,
+                                 .simulated = true,
+                                 .workers = workers,
+                                 .worker_count = 2};
+    assert_int_equal(admin_new(&server, &r.a, NULL), 0);
+    client c[2];
+    for (int i = 0; i < 2; i++) {
+        dial(&c[i], "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        run_for(ADMIN_COLLECT_TIMEOUT - 50 * WEFT_NS_PER_MS);
+        if (!i) assert_int_equal(c[i].got.len, 0);
+        run_for(ADMIN_COLLECT_TIMEOUT);
+        assert_non_null(strstr(weft_buf_str(&c[i].got), "HTTP/1.1 503 "));
+        assert_non_null(strstr(weft_buf_str(&c[i].got), "did not answer"));
+        hang_up(&c[i]);
+    }
+    assert_true(admin_get_stats(r.a)->collect_timeouts >= 2);
+    expect("GET", "/live", "200 OK", "live");
+    admin_free(r.a);
+    r.a = NULL;
+    net_loop_free(stuck);
+    tear_down_rig();
+}
+
 static void test_addresses(void **state) {
     (void)state;
     static const struct {
@@ -324,9 +360,9 @@ static void test_addresses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),    cmocka_unit_test(test_head),
-        cmocka_unit_test(test_pipeline), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_timeouts), cmocka_unit_test(test_limits_and_end),
-        cmocka_unit_test(test_addresses)};
+        cmocka_unit_test(test_pages),        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_pipeline),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_timeouts),     cmocka_unit_test(test_limits_and_end),
+        cmocka_unit_test(test_stuck_worker), cmocka_unit_test(test_addresses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
