@@ -74,8 +74,19 @@ static int adopt_now(store_conn *conn) {
     return rc;
 }
 
+/* whose() asks several times; one snapshot answers, or another process's adoption in between looks
+ * like a foreign file. */
+static int whose_now(store_conn *conn) {
+    int rc = store_conn_run(conn, "BEGIN");
+    if (rc) return rc;
+    rc = whose(conn);
+    if (rc < 0) return abandon(conn, rc);
+    int ended = store_conn_run(conn, "COMMIT");
+    return ended ? ended : rc;
+}
+
 int store_adopt(store_conn *conn) {
-    int rc = whose(conn);
+    int rc = whose_now(conn);
     if (rc <= 0) return rc;
     if (conn->db->read_only)
         return store_say(WEFT_ENOTFOUND, "%s: has no schema yet; open it for writing first",

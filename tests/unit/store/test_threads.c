@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/store/internal.h"
@@ -344,7 +345,9 @@ static void *open_and_count(void *arg) {
         .size = sizeof o, .migrations = list, .migration_count = 1, .busy_ns = 60 * WEFT_NS_PER_S};
     char *why = NULL;
     int rc = weft_db_open(arg, &o, &db, &why);
+    if (rc) print_error("open: %d: %s\n", rc, why ? why : "");
     expect(rc == 0);
+    weft_free(why);
     if (rc) return NULL;
     weft_tx *tx = NULL;
     expect(weft_tx_begin(db, WEFT_WRITE, &tx) == 0);
@@ -356,12 +359,16 @@ static void *open_and_count(void *arg) {
 
 static void opens_a_new_file_at_once(void **state) {
     scratch *s = *state;
-    void *args[THREADS];
-    for (int i = 0; i < THREADS; i++) args[i] = s->path;
-    run_threads(THREADS, open_and_count, args);
-    weft_db *db = OPEN(s->path, list);
-    assert_int_equal(number_of(db, "SELECT n FROM counter"), THREADS);
-    weft_db_close(db);
+    for (int round = 0; round < 10; round++) {
+        char path[sizeof s->path + 8];
+        (void)snprintf(path, sizeof path, "%s.%d", s->path, round);
+        void *args[THREADS];
+        for (int i = 0; i < THREADS; i++) args[i] = path;
+        run_threads(THREADS, open_and_count, args);
+        weft_db *db = OPEN(path, list);
+        assert_int_equal(number_of(db, "SELECT n FROM counter"), THREADS);
+        weft_db_close(db);
+    }
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
