@@ -30,6 +30,7 @@ include mk/base.mk
 include mk/gen.mk
 include mk/build.mk
 include mk/test.mk
+include mk/bench.mk
 include mk/check.mk
 include mk/install.mk
 

@@ -7,6 +7,9 @@ RPC_SRC := $(filter-out $(CORE_SRC),$(call room_src,rpc))
 CODEGEN_LIB := $(filter-out tools/codegen/main.c,$(CODEGEN_SRC))
 TOOL_SRC := $(call ctree,tools/weft)
 SHOP_SRC := $(call ctree,services/shop)
+# Rooms of the sidecar, and the data path that is composed of them in sidecar/*.c.
+SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream
+SIDECAR_SRC := $(call cfiles,sidecar)
 
 # Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
 # is tested without those above it.
@@ -26,9 +29,20 @@ UNIT_codegen := $(call objs,$(CODEGEN_LIB))
 UNIT_tool := $(call objs,$(filter-out tools/weft/main.c,$(TOOL_SRC))) $(call gen_objs,$(filter $(STAGE2),$(TOOL_PROTOS)))
 UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(filter $(STAGE2),$(SHOP_PROTOS)))
 
+# Contracts of Envoy and of the sidecar itself: for the programs that read them, not for libweft.
+UNIT_envoy := $(call gen_objs,$(filter $(STAGE2),$(SIDECAR_PROTOS)))
+$(foreach r,$(SIDECAR_ROOMS),$(eval UNIT_sidecar_$r := $(call objs,$(call cfiles,sidecar/$r))))
+UNIT_sidecar := $(call objs,$(filter-out sidecar/main.c,$(SIDECAR_SRC)))
+SIDECAR_UNITS := sidecar $(SIDECAR_ROOMS:%=sidecar_%) envoy
+# What the sidecar's program is linked of: no C-core.
+SIDECAR_PROGRAM_UNITS := $(SIDECAR_UNITS) base crypto net http h2 pb gen0 gen rpc
+
+UNIT_LIBS_crypto := -lssl -lcrypto
+UNIT_LIBS_net := -lcares
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
 UNIT_LIBS_core := -lgrpc -lgpr
 UNIT_LIBS_store := -lsqlite3
+UNIT_LIBS_sidecar_cluster := -lm
 
 LIB_UNITS := base crypto net http h2 pb gen0 gen rpc
 STORE_UNITS := store pattern
@@ -42,8 +56,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
 # What the generator is made of must not wait for what it generates.
 STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
 $(STAGE1_OBJS): | $(GEN0_H)
-STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop,$(UNIT_$u)) \
-    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC)) $(call cfiles,deploy/demo))
+STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop $(SIDECAR_UNITS),$(UNIT_$u)) \
+    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC) $(SIDECAR_SRC)) $(call cfiles,deploy/demo))
 $(STAGE3_OBJS): | $(GEN0_H) $(GEN2_H)
 
 # ---- archives of units
@@ -56,7 +70,7 @@ endif
 endef
 unit_archives = $(foreach u,$1,$(if $(UNIT_$u),$(BUILD)/obj/unit/$u.a))
 unit_libs = $(foreach u,$1,$(if $(UNIT_$u),$(UNIT_LIBS_$u)))
-UNITS := $(ALL_UNITS) codegen tool shop testgen testsupport
+UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop testgen testsupport
 # link UNITS: what to give the linker for them.
 link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as-needed $(call unit_libs,$1)
 # The transport is found through a weak symbol; this pulls C-core's in.
@@ -103,7 +117,8 @@ $(BUILD)/bin/$1: $2 $(call unit_archives,$3) $(BUILD)/.link
 endef
 CORE_PROGRAM_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
 PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
-    $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop)
+    $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop) \
+    $(if $(wildcard sidecar/main.c),weft-sidecar)
 # deploy/demo/NAME.c: the demo's own clients and auditors, a program weft-NAME each.
 DEMO_SRC := $(call cfiles,deploy/demo)
 DEMO_PROGRAMS := $(patsubst deploy/demo/%.c,weft-%,$(DEMO_SRC))

@@ -24,15 +24,16 @@ roots_protos = $(patsubst $1/%.proto,%,$(shell find $1 -name '*.proto'))
 TEST_OWN := $(sort $(foreach r,$(TEST_PROTO_ROOTS),$(call roots_protos,$r)))
 
 SHOP_PROTOS := $(filter shop/%,$(OUR))
-TOOL_PROTOS := $(filter weft/%,$(OUR))
+TOOL_PROTOS := $(filter weft/up/%,$(OUR))
+SIDECAR_PROTOS := $(filter envoy/% xds/% weft/sidecar/%,$(OUR))
 LIB_PROTOS := $(filter google/%,$(OUR)) $(GRPC_LIB)
 TEST_PROTOS := $(GRPC_TEST) $(TEST_OWN)
-OTHER_PROTOS := $(filter-out $(SHOP_PROTOS) $(LIB_PROTOS) $(TOOL_PROTOS),$(OUR))
+OTHER_PROTOS := $(filter-out $(SHOP_PROTOS) $(LIB_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS),$(OUR))
 
 CODEGEN_SRC := $(call ctree,tools/codegen)
 CODEGEN_HDR := $(wildcard tools/codegen/*.h)
 ifneq (,$(filter tools/codegen/main.c,$(CODEGEN_SRC)))
-STAGE2 := $(LIB_PROTOS) $(SHOP_PROTOS) $(TOOL_PROTOS) $(OTHER_PROTOS) $(TEST_PROTOS)
+STAGE2 := $(LIB_PROTOS) $(SHOP_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS) $(OTHER_PROTOS) $(TEST_PROTOS)
 STAGE2_WKT := $(WKT)
 endif
 

@@ -20,7 +20,7 @@ Description: gRPC for C: generated stubs, messages, runtime
 Version: $(VERSION)
 Requires: libprotobuf-c
 Libs: -L$${libdir} -lweft
-Libs.private: -lyajl -lyaml -pthread
+Libs.private: -lssl -lcrypto -lcares -lyajl -lyaml -pthread
 Cflags: -I$${includedir} -isystem $${includedir}/weft-gen
 endef
 
@@ -63,7 +63,7 @@ install: all ## Install libraries, headers, programs, pkg-config files (DESTDIR=
 	    install -m 755 $(BUILD)/lib/lib$$library.so.$(VERSION) '$D$(LIBDIR)/'; \
 	    ln -sf lib$$library.so.$(VERSION) '$D$(LIBDIR)/'lib$$library.so.$(SOMAJOR); \
 	    ln -sf lib$$library.so.$(SOMAJOR) '$D$(LIBDIR)/'lib$$library.so; done
-	$(Q)for program in $(filter protoc-gen-weft weft,$(PROGRAMS)); do \
+	$(Q)for program in $(filter protoc-gen-weft weft weft-sidecar,$(PROGRAMS)); do \
 	    install -m 755 $(BUILD)/bin/$$program '$D$(BINDIR)/'; done
 	$(Q)$(foreach l,$(LIBRARIES),printf '%s\n' $(call quote_lines,$(pc_$l)) > '$D$(LIBDIR)/pkgconfig/$l.pc';)
 

@@ -1,13 +1,15 @@
 #!/bin/bash
 # Installs the Debian packages that a set of targets needs: tools/deps.sh [--verbose] SET…
-# Sets: build (libraries, programs, demo), test, ci. Silent and quick when nothing is missing.
+# Sets: build (libraries, programs, demo), test, ci, bench. Silent and quick when nothing is missing.
 set -eu
 
 build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
-    libprotoc-dev grpc-proto libgrpc-dev libsqlite3-dev libyaml-dev libyajl-dev'
-test='libcmocka-dev python3 python3-grpcio python3-protobuf sqlite3 procps
+    libprotoc-dev grpc-proto libgrpc-dev libsqlite3-dev libyaml-dev libyajl-dev
+    libssl-dev libc-ares-dev'
+test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl
     clang g++'
-ci='libclang-rt-14-dev clang-format cppcheck debootstrap git'
+ci='valgrind libclang-rt-14-dev clang-format cppcheck debootstrap git'
+bench='haproxy nghttp2-proxy nginx'
 
 verbose=
 wanted=
@@ -17,7 +19,8 @@ for arg in "$@"; do
     build) wanted+=" $build" ;;
     test) wanted+=" $test" ;;
     ci) wanted+=" $ci" ;;
-    *) echo "deps: no set '$arg'; there are build, test and ci" >&2; exit 2 ;;
+    bench) wanted+=" $bench" ;;
+    *) echo "deps: no set '$arg'; there are build, test, ci and bench" >&2; exit 2 ;;
     esac
 done
 

@@ -54,8 +54,9 @@ struct planned {
 
 static struct {
     weft_channel *users, *products, *orders, *payments, *inventory;
-    weft_ctx *ctx; /* of the whole run: holds everything */
-    const char *run;
+    weft_ctx *ctx;    /* of the whole run: holds everything */
+    weft_ctx *traced; /* of one order, a trace of its own; NULL: none */
+    const char *run, *trace_file;
     struct customer *customers;
     struct item *items;
     struct planned *plan;
@@ -227,9 +228,22 @@ static Order__Order *settle(Order__Order *order) {
     return now->order;
 }
 
+/* The first order goes alone and in a trace of its own, whose id is left for weft-shop-trace. */
+static void place_traced(void) {
+    demo.traced = need(weft_ctx_new(WEFT_TIMEOUT_S(60)));
+    weft_ctx_wait_for_ready(demo.traced, true);
+    Order__PlaceOrderResponse *reply = NULL;
+    must(order_place_order(demo.orders, demo.traced, request_of(0), &reply), "placing an order");
+    demo.plan[0].order = reply->order;
+    FILE *file = need(fopen(demo.trace_file, "we"));
+    (void)fprintf(file, "%s\n", weft_ctx_trace_id(demo.traced));
+    if (fclose(file)) need(NULL);
+}
+
 /* PARALLEL at a time; each batch ends before the next begins. */
 static void place_all(void) {
-    for (size_t at = 0; at < demo.plan_count;) {
+    if (demo.trace_file) place_traced();
+    for (size_t at = demo.trace_file ? 1 : 0; at < demo.plan_count;) {
         size_t count = demo.plan_count - at < PARALLEL ? demo.plan_count - at : PARALLEL;
         if (at + count == demo.plan_count - 1) count--; /* do not part the racers */
         Order__PlaceOrderResponse *replies[PARALLEL] = {NULL};
@@ -433,6 +447,11 @@ static int load(weft_arena *arena, int argc, char **argv, int64_t *orders, int64
          .max = "20",
          .help = "Name of this run, in addresses and keys; new in this shop. Default: made from "
                  "the time."},
+        {.name = "trace-file",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &demo.trace_file,
+         .value = "FILE",
+         .help = "Place the first order alone and write the id of its trace there."},
         {.name = "show",
          .type = WEFT_FLAG_INT,
          .to.integer = show,
@@ -444,8 +463,8 @@ static int load(weft_arena *arena, int argc, char **argv, int64_t *orders, int64
     weft_flags flags = {
         .program = "weft-shop-demo",
         .about = "Places orders in a running shop and shows that goods and money add up. The "
-                 "services are found by WEFT_UPSTREAM_USER, _PRODUCT, _ORDER, _PAYMENT and "
-                 "_INVENTORY. Exit code: 0 it adds up, 1 it does not.",
+                 "services are found by WEFT_OUTBOUND, or by WEFT_UPSTREAM_USER, _PRODUCT, _ORDER, "
+                 "_PAYMENT and _INVENTORY. Exit code: 0 it adds up, 1 it does not.",
         .table = table,
         .count = WEFT_COUNT(table)};
     weft_diags problems;
@@ -481,6 +500,7 @@ int main(int argc, char **argv) {
     demo.payments = weft_dial("payment");
     demo.inventory = weft_dial("inventory");
     play((uint64_t)seed, (size_t)show);
+    weft_ctx_free(demo.traced);
     weft_ctx_free(demo.ctx);
     weft_channel_free(demo.users);
     weft_channel_free(demo.products);

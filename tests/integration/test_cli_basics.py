@@ -12,7 +12,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WEFT = os.path.join(os.environ.get("BUILD", "build"), "bin", "weft")
-COMMANDS = ["gen", "up", "call", "completion", "version", "help"]
+COMMANDS = ["gen", "up", "run", "call", "dev-certs", "completion", "version", "help"]
 SERVICE = os.path.join(ROOT, "tests", "integration", "up_service.py")
 
 
@@ -50,7 +50,7 @@ class Basics(unittest.TestCase):
     def test_overview(self):
         code, out, err = weft("help")
         self.assertEqual((code, err), (0, ""))
-        self.assertEqual(re.findall(r"^  ([a-z]+) +[A-Z]", out, re.M), COMMANDS)
+        self.assertEqual(re.findall(r"^  ([a-z-]+) +[A-Z]", out, re.M), COMMANDS)
         self.assertEqual(weft("--help"), (0, out, ""))
         self.assertEqual(weft(), (2, "", out))
 

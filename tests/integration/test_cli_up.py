@@ -38,6 +38,7 @@ class Up(unittest.TestCase):
         self.dir = tempfile.mkdtemp(prefix="weft-up-")
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.mark = os.path.basename(self.dir)
+        self.weft = WEFT
 
     def tearDown(self):
         # Checked after every test: whatever happened, nothing is left.
@@ -70,7 +71,7 @@ class Up(unittest.TestCase):
         env.pop("XDG_RUNTIME_DIR", None)
         for kind in ("stdout", "stderr"):
             options.setdefault(kind, subprocess.PIPE)
-        return subprocess.Popen([WEFT, "up", "--state-dir", os.path.join(self.dir, "state"), *args], env=env, text=True,
+        return subprocess.Popen([self.weft, "up", "--state-dir", os.path.join(self.dir, "state"), *args], env=env, text=True,
                                 stdin=subprocess.DEVNULL, **options)
 
     def run_up(self, *args, timeout=30):
@@ -260,6 +261,87 @@ class Up(unittest.TestCase):
         code, _, err = self.run_up(mesh, "--", "sh", "-c", "while :; do %s; done" % self.poke("frail")[2])
         self.assertEqual(code, 1, err)
         self.assertIn("error: frail ended: exit status 4, after 2 restarts in a row", err)
+
+    # ---- sidecars, which a script stands in for
+
+    def sidecars(self, mode=""):
+        bin_dir = os.path.join(self.dir, "bin")
+        os.mkdir(bin_dir)
+        self.weft = shutil.copy(WEFT, bin_dir)
+        shutil.copy(os.path.join(os.path.dirname(SERVICE), "fake_sidecar.py"), os.path.join(bin_dir, "weft-sidecar"))
+        self.log = os.path.join(self.dir, "log")
+        for name, value in (("FAKE_SIDECAR", mode), ("FAKE_SIDECAR_LOG", self.log)):
+            os.environ[name] = value
+            self.addCleanup(os.environ.pop, name)
+
+    def test_mesh(self):
+        self.sidecars()
+        mesh = self.mesh(("order", "ok", "uses: [product]", "env: {EXTRA: \"${WEFT_UPSTREAM_PRODUCT}\"}"),
+                         ("product", "ok", "instances: 2"), top="mesh: {sidecars: true, trustDomain: dev.test}\n")
+        state = os.path.join(self.dir, "state", ".mesh")
+        code, out, err = self.run_up(mesh, "--", "sh", "-c", "env | grep ^WEFT_ | grep -v MARK | sort; exit 4")
+        self.assertEqual(code, 4, err)
+        self.assertRegex(out, r"^WEFT_NAMESPACE=test\nWEFT_OUTBOUND=unix:/\S+/client.out\nWEFT_SERVICE=client\nWEFT_STATE_DIR=\S+\n(WEFT_VERSION=\S+\n)?$")
+        self.assertRegex(err, r'order +\| .*upstreams=\[\] extra=unix:/\S+/order-sidecar.product')
+        events = re.findall(r"weft +\| (\S+) (starts|is ready|stopped)", err)
+        for name in ("order", "product-0", "product-1"):
+            sidecar = re.sub(r"(-\d)?$", r"-sidecar\1", name, count=1)
+            self.assertLess(events.index((sidecar, "is ready")), events.index((name, "starts")))
+            self.assertLess(events.index((name, "stopped")), events.index((sidecar, "stopped")))
+        self.assertIn("test is up: 2 services ready", err)
+        self.assertEqual(sorted(os.listdir(state)), sorted(
+            ["ca.key", "ca.pem"] + [name + end for name in ("client", "order", "product") for end in (".key", ".pem")] +
+            [name + "-0.yaml" for name in ("client", "order-sidecar", "product-sidecar")] + ["product-sidecar-1.yaml"]))
+        with open(os.path.join(state, "order-sidecar-0.yaml")) as f:
+            text = f.read()
+        self.assertIn("spiffe://dev.test/ns/test/sa/product", text)
+        for number in (0, 1):
+            self.assertIn("/product-sidecar-%d.sock" % number, text)
+        before = open(os.path.join(state, "order.pem")).read()
+        self.assertEqual(self.run_up(mesh, "--", "true")[0], 0)
+        self.assertEqual(open(os.path.join(state, "order.pem")).read(), before)
+
+    def test_mesh_on_ports(self):
+        self.sidecars()
+        code, _, err = self.run_up(self.mesh(("a", "ok", "uses: [b]"), ("b", "ok"), top="mesh: {sidecars: true, tcp: true}\n"), "--", "true")
+        self.assertEqual(code, 0, err)
+        with open(os.path.join(self.dir, "state", ".mesh", "a-sidecar-0.yaml")) as f:
+            self.assertEqual(len(re.findall(r'address: "127.0.0.1", port_value: [1-9]\d+', f.read())), 2)
+
+    def test_crashed_sidecar_does_not_touch_its_service(self):
+        self.sidecars()
+        child, lines = self.start(self.mesh(("a", "ok"), top="mesh: {sidecars: true}\n"))
+        with open(self.log) as f:
+            pid = [line.split()[-1] for line in f if line.startswith("starts") and "/a-sidecar-0.yaml" in line]
+        os.kill(int(pid[0]), signal.SIGKILL)
+        for line in child.stdout:
+            if "a-sidecar is ready again" in line:
+                break
+        child.terminate()
+        rest = child.stdout.read()
+        self.assertEqual(child.wait(), 0)
+        self.assertNotIn("a starts", rest)
+        self.assertIn("a stopped (exit status 0)", rest)
+
+    def test_sidecar_that_refuses_its_file(self):
+        self.sidecars("refuses")
+        code, _, err = self.run_up(self.mesh(("a", "ok"), top="mesh: {sidecars: true}\n"))
+        self.assertEqual(code, 1)
+        self.assertRegex(err, r"^error: \S+ ended before it was ready: exit status 2; its last lines:\n    order.yaml:3:1: ")
+
+    def test_no_sidecars(self):
+        mesh = self.mesh(("a", "ok"), top="mesh: {sidecars: true}\n")
+        code, out, err = self.run_up("--without-sidecars", mesh, "--", "sh", "-c", "echo $WEFT_UPSTREAM_A,$WEFT_OUTBOUND")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"^unix:/\S+/a.sock,\n$")
+
+    def test_bad_mesh(self):
+        for name, top, said in (("client", "sidecars: true", 'services[0].name: "client" is taken in a mesh with sidecars (rename it)'),
+                                ("x-sidecar", "sidecars: true", 'services[0].name: "x-sidecar" is taken in a mesh with sidecars (rename it)'),
+                                ("a", "sidecars: true, trustDomain: Dev/x", 'mesh.trustDomain: "Dev/x" is not a trust domain')):
+            code, _, err = self.run_up("--check", self.mesh((name, "ok"), top="mesh: {%s}\n" % top))
+            self.assertEqual(code, 2)
+            self.assertIn(said, err)
 
     # ---- processes
 

@@ -45,7 +45,17 @@ check 'one loses the race' says 'reserve: out of stock: product'
 check 'one wins it' says 'races for the last item'
 check 'goods and money add up' says 'it all adds up'
 check 'the auditor agrees' says 'the books agree'
+check 'a hop with both identities' says 'spiffe://mesh.local/ns/shop/sa/order -> spiffe://mesh.local/ns/shop/sa/payment'
+check 'the hop before it' says 'spiffe://mesh.local/ns/shop/sa/client -> spiffe://mesh.local/ns/shop/sa/order'
+check 'counters of a sidecar' says 'weft_tls_handshakes_total{direction="inbound",outcome="ok"}'
+check 'spans of both sides' says 'payment serves shop.payment.v1.PaymentService/Charge'
 check 'no process is left' none_left
+
+# Without sidecars.
+DEMO_MESH=no "$root/deploy/demo/run" >"$work/out" 2>&1
+check 'exit code 0 without sidecars' [ $? -eq 0 ]
+check 'the auditor agrees without sidecars' says 'the books agree'
+check 'no process is left without sidecars' none_left
 
 # The demo can fail, and then says so.
 DEMO_ARGS='--orders nonsense' "$root/deploy/demo/run" >"$work/out" 2>&1

@@ -9,8 +9,9 @@
 #include "weft/diag.h"
 
 /* In the order of the list that `weft help` prints. */
-static const struct cmd *const commands[] = {&cmd_gen,        &cmd_up,      &cmd_call,
-                                             &cmd_completion, &cmd_version, &cmd_help};
+static const struct cmd *const commands[] = {&cmd_gen,     &cmd_up,        &cmd_run,
+                                             &cmd_call,    &cmd_dev_certs, &cmd_completion,
+                                             &cmd_version, &cmd_help};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 const struct cmd *cmd_at(size_t index) { return index < COMMANDS ? commands[index] : NULL; }
@@ -134,7 +135,7 @@ static int parse_and_run(const struct cmd *cmd, int argc, char **argv, weft_aren
     return cmd->run(&in);
 }
 
-int cmd_run(const struct cmd *cmd, int argc, char **argv) {
+int cmd_execute(const struct cmd *cmd, int argc, char **argv) {
     if (cmd->raw) return cmd->raw(argc, argv);
     weft_arena *arena = weft_arena_new(0);
     if (!arena) {
@@ -162,7 +163,7 @@ int cmd_main(int argc, char **argv) {
         fputs("\n(weft help lists the commands)\n", stderr);
         return EXIT_USAGE;
     }
-    int code = cmd_run(cmd, argc - 1, argv + 1);
+    int code = cmd_execute(cmd, argc - 1, argv + 1);
     if (fflush(stdout) != 0 && code == EXIT_OK) {
         cmd_error("cannot write the output");
         code = EXIT_FAILED;

@@ -47,7 +47,7 @@ const struct cmd *cmd_find(const char *name);
 const char *cmd_suggest(const char *name);
 
 /* Runs one command; argv[0] is its name. */
-int cmd_run(const struct cmd *cmd, int argc, char **argv);
+int cmd_execute(const struct cmd *cmd, int argc, char **argv);
 /* The whole program: finds the command, parses its flags, runs it; returns the exit code. */
 int cmd_main(int argc, char **argv);
 
@@ -64,6 +64,7 @@ void cmd_error(const char *format, ...) WEFT_PRINTF(1, 2);
 /* The folder of the running program, in `arena`; NULL when it cannot be known. */
 const char *cmd_program_dir(weft_arena *arena);
 
-extern const struct cmd cmd_call, cmd_completion, cmd_gen, cmd_help, cmd_up, cmd_version;
+extern const struct cmd cmd_call, cmd_completion, cmd_dev_certs, cmd_gen, cmd_help, cmd_run, cmd_up,
+    cmd_version;
 
 #endif

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,7 +9,9 @@
 #include <unistd.h>
 
 #include "tools/weft/cmd.h"
+#include "tools/weft/folder.h"
 #include "tools/weft/up_file.h"
+#include "tools/weft/up_mesh.h"
 #include "tools/weft/up_out.h"
 #include "tools/weft/up_sup.h"
 
@@ -18,32 +19,13 @@ static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *state_dir, *runtime_dir, *env_file, *log_file;
     int format;
-    bool quiet, check;
+    bool quiet, check, without_sidecars;
 } opt;
 
 /* Longest folder for sockets that leaves room for names within the 107 bytes of a socket's path. */
 #define RUNTIME_BASE_MAX 30
 
 /* ---- folders ---------------------------------------------------------------------------------------- */
-
-/* mkdir -p, new folders owner-only. 0 or a positive errno. */
-static int make_dirs(const char *path) {
-    char part[PATH_MAX];
-    if (strlen(path) >= sizeof part) return ENAMETOOLONG;
-    for (const char *p = path;; p++) {
-        if ((*p != '/' && *p != '\0') || p == path) {
-            if (*p == '\0') return 0;
-            continue;
-        }
-        memcpy(part, path, (size_t)(p - path));
-        part[p - path] = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST) return errno;
-        if (*p == '\0') break;
-    }
-    struct stat st;
-    if (stat(path, &st) < 0) return errno;
-    return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
-}
 
 static const char *absolute(weft_arena *arena, const char *path) {
     char *full = realpath(path, NULL);
@@ -62,7 +44,7 @@ static const char *state_dir(weft_arena *arena, const up_plan *plan) {
         cmd_error("no place for the services' data: HOME is not set (say --state-dir DIR)");
         return NULL;
     }
-    int error = make_dirs(path);
+    int error = folder_make(path);
     if (error) {
         cmd_error("cannot make the state directory %s: %s", path, strerror(error));
         return NULL;
@@ -106,7 +88,7 @@ static const char *runtime_dir(weft_arena *arena, const up_plan *plan, bool *mad
     *made = opt.runtime_dir == NULL;
     if (opt.runtime_dir) {
         struct stat st;
-        int error = make_dirs(opt.runtime_dir);
+        int error = folder_make(opt.runtime_dir);
         if (!error && stat(opt.runtime_dir, &st) < 0) error = errno;
         if (error) {
             cmd_error("cannot make the runtime directory %s: %s", opt.runtime_dir, strerror(error));
@@ -129,16 +111,6 @@ static const char *runtime_dir(weft_arena *arena, const up_plan *plan, bool *mad
     return path;
 }
 
-static void remove_runtime_dir(const char *path) {
-    DIR *dir = opendir(path);
-    if (!dir) return;
-    for (struct dirent *at; (at = readdir(dir));)
-        if (strcmp(at->d_name, ".") != 0 && strcmp(at->d_name, "..") != 0)
-            unlinkat(dirfd(dir), at->d_name, 0);
-    closedir(dir);
-    rmdir(path);
-}
-
 /* ---- the command ------------------------------------------------------------------------------------ */
 
 static void print_plan(const up_plan *plan) {
@@ -152,6 +124,9 @@ static void print_plan(const up_plan *plan) {
             printf("%s %s", u ? "," : ", after", service->uses[u]);
         putchar('\n');
     }
+    if (plan->sidecars)
+        printf("each with a sidecar; identities are spiffe://%s/ns/%s/sa/SERVICE\n", plan->domain,
+               plan->mesh);
 }
 
 static int load(const cmd_args *in, up_plan **plan) {
@@ -166,7 +141,7 @@ static int load(const cmd_args *in, up_plan **plan) {
     return EXIT_USAGE;
 }
 
-static int run_mesh(const cmd_args *in, const up_plan *plan, up_out *out) {
+static int run_mesh(const cmd_args *in, up_plan *plan, up_out *out) {
     up_options options = {.command = in->rest, .env_file = opt.env_file, .out = out};
     bool made = false;
     int code = EXIT_FAILED;
@@ -175,9 +150,14 @@ static int run_mesh(const cmd_args *in, const up_plan *plan, up_out *out) {
     int lock = options.state_dir ? lock_state(in->arena, options.state_dir) : -1;
     if (lock >= 0) options.runtime_dir = runtime_dir(in->arena, plan, &made);
     if (!options.bin_dir) cmd_error("cannot find the folder of this program in /proc");
+    if (options.bin_dir && options.runtime_dir && plan->sidecars &&
+        up_mesh_expand(plan, options.bin_dir) < 0) {
+        cmd_error("out of memory");
+        options.bin_dir = NULL;
+    }
     if (options.bin_dir && options.runtime_dir) code = up_run(plan, &options);
     if (options.env_file && code != EXIT_USAGE) unlink(options.env_file);
-    if (made && options.runtime_dir) remove_runtime_dir(options.runtime_dir);
+    if (made && options.runtime_dir) folder_remove(options.runtime_dir);
     if (lock >= 0) close(lock);
     return code;
 }
@@ -190,6 +170,7 @@ static int run(const cmd_args *in) {
     up_plan *plan;
     int code = load(in, &plan);
     if (code != EXIT_OK) return code;
+    if (opt.without_sidecars) plan->sidecars = false;
     if (opt.check) {
         print_plan(plan);
         return EXIT_OK;
@@ -245,6 +226,10 @@ static const weft_flag flags[] = {
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.quiet,
      .help = "Nothing on the terminal but what fails; --log-file still gets the logs."},
+    {.name = "without-sidecars",
+     .type = WEFT_FLAG_BOOL,
+     .to.boolean = &opt.without_sidecars,
+     .help = "Let the services dial each other, whatever the file says of a mesh."},
     {.name = "check",
      .type = WEFT_FLAG_BOOL,
      .to.boolean = &opt.check,
@@ -275,6 +260,10 @@ const struct cmd cmd_up = {
         "    - name: order\n"
         "      command: [\"${bin}/weft-shop\", order, --db, \"${dir}/order.db\"]\n"
         "      uses: [product]\n"
+        "\n"
+        "With mesh: {sidecars: true} in the file every instance gets a sidecar and an identity, and the COMMAND\n"
+        "one called client; they dial services by name through WEFT_OUTBOUND. Certificates, bootstrap files and\n"
+        "spans of the sidecars are in .mesh of the state directory.\n"
         "\n"
         "Exit codes: 0 stopped by ctrl-C or SIGTERM; COMMAND's own; 1 a service failed or did not become\n"
         "ready; 2 wrong flags or file; 126, 127 COMMAND could not be run.\n",

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/weft/dev_certs.h"
+#include "tools/weft/up_mesh.h"
+
 #include "weft/clock.h"
 #include "weft/pb.h"
 #include "weft/up/v1/up.pb-c.h"
@@ -91,6 +94,9 @@ static void read_name(struct reader *in, up_service *service, const char *name) 
     if (!up_name_valid(name))
         wrong(in, "name", rule,
               weft_arena_printf(in->plan->arena, "\"%s\" is not a name of a service", name));
+    if (in->plan->sidecars && up_mesh_reserved(name))
+        wrong(in, "name", "rename it",
+              weft_arena_printf(in->plan->arena, "\"%s\" is taken in a mesh with sidecars", name));
     for (size_t i = 0; i < in->index; i++)
         if (strcmp(in->plan->services[i].name, name) == 0)
             wrong(in, "name", "rename one",
@@ -170,8 +176,21 @@ static void read_service(struct reader *in, const WeftUp__File *file, const Weft
     service->grace_ns = duration(in, "stopGrace", from->stop_grace, DEFAULT_GRACE);
 }
 
+static void read_mesh(struct reader *in, const WeftUp__Mesh *from) {
+    up_plan *plan = in->plan;
+    plan->domain = from && given(from->trust_domain) ? from->trust_domain : DEV_CERTS_DOMAIN;
+    if (!from) return;
+    plan->sidecars = from->sidecars;
+    plan->sidecars_tcp = from->tcp;
+    if (!crypto_domain_valid(plan->domain))
+        in->rc = weft_diag_add(in->diags, plan->file, 0, 0, "mesh.trustDomain",
+                               "a name such as mesh.local, of a-z 0-9 . - _",
+                               "\"%.100s\" is not a trust domain", plan->domain);
+}
+
 static void read_plan(struct reader *in, const WeftUp__File *file) {
     up_plan *plan = in->plan;
+    read_mesh(in, file->mesh);
     plan->mesh = given(file->namespace_) ? file->namespace_ : "default";
     if (!up_name_valid(plan->mesh))
         in->rc = weft_diag_add(in->diags, plan->file, 0, 0, "namespace", "a DNS label such as shop",

@@ -10,6 +10,7 @@
 #include "tools/weft/health.h"
 #include "tools/weft/process.h"
 #include "tools/weft/up_env.h"
+#include "tools/weft/up_mesh.h"
 #include "tools/weft/up_sup.h"
 #include "weft/clock.h"
 #include "weft/mem.h"
@@ -27,7 +28,14 @@ static int choose_address(up_sup *sup, up_instance *in, const char **why) {
     const up_service *service = in->service;
     const char *text;
     *why = "out of memory";
-    if (!service->listen) {
+    if (sup->plan->sidecars && service->is_sidecar) {
+        in->names.outbound = weft_arena_printf(sup->arena, "unix:%s/%s.out",
+                                               sup->options->runtime_dir, in->voice.label);
+        if (!in->names.outbound) return WEFT_ENOMEM;
+    }
+    if (sup->plan->sidecars && service->is_sidecar && service->app == UP_NONE) {
+        text = in->names.outbound; /* nobody calls the command */
+    } else if (!service->listen) {
         text = weft_arena_printf(sup->arena, "unix:%s/%s.sock", sup->options->runtime_dir,
                                  in->voice.label);
     } else if (strcmp(service->listen, "tcp") == 0) {
@@ -45,10 +53,12 @@ static int choose_address(up_sup *sup, up_instance *in, const char **why) {
     return weft_addr_parse(text, &in->addr, why);
 }
 
-/* Data directory <state>/<service>, shared by its instances. */
+/* Data directory <state>/<service>, shared by its instances; all sidecars share one. */
 static int make_dir(up_sup *sup, up_instance *in) {
-    in->names.dir =
-        weft_arena_printf(sup->arena, "%s/%s", sup->options->state_dir, in->service->name);
+    in->names.dir = in->service->dir;
+    if (in->names.dir) return 0;
+    in->names.dir = weft_arena_printf(sup->arena, "%s/%s", sup->options->state_dir,
+                                      in->service->is_sidecar ? UP_MESH_DIR : in->service->name);
     if (!in->names.dir) return WEFT_ENOMEM;
     if (mkdir(in->names.dir, 0700) < 0 && errno != EEXIST) {
         weft_buf_printf(&sup->failure, "cannot make %s: %s", in->names.dir, strerror(errno));
@@ -82,18 +92,34 @@ static int prepare(up_sup *sup, up_instance *in, const up_service *service, unsi
     return rc;
 }
 
+/* In a mesh with sidecars: the sockets of its own sidecar, one for all and one for each it uses. */
+static int connect_sidecar(up_sup *sup, up_instance *in, const char **addresses) {
+    const up_service *service = in->service;
+    if (service->is_sidecar) return 0;
+    const up_instance *sidecar = &sup->instances[sup->first[service->sidecar] + in->names.number];
+    in->names.outbound = sidecar->names.outbound;
+    for (size_t i = 0; i < service->use_count; i++) {
+        addresses[i] =
+            weft_arena_printf(sup->arena, "unix:%s/%s.%s", sup->options->runtime_dir,
+                              sidecar->voice.label, sup->plan->services[service->use[i]].name);
+        if (!addresses[i]) return WEFT_ENOMEM;
+    }
+    return 0;
+}
+
 /* Instance n of a service is given the address of instance n modulo their number of each it uses. */
 static int connect_upstreams(up_sup *sup, up_instance *in) {
     const up_service *service = in->service;
     const char **addresses =
         weft_arena_calloc(sup->arena, service->use_count + 1, sizeof *addresses);
     if (!addresses) return WEFT_ENOMEM;
+    in->names.upstreams = addresses;
+    if (sup->plan->sidecars) return connect_sidecar(sup, in, addresses);
     for (size_t i = 0; i < service->use_count; i++) {
         size_t used = service->use[i];
         unsigned number = in->names.number % sup->plan->services[used].instances;
         addresses[i] = sup->instances[sup->first[used] + number].names.listen;
     }
-    in->names.upstreams = addresses;
     return 0;
 }
 
@@ -112,7 +138,7 @@ int up_instances_prepare(up_sup *sup) {
     }
     for (size_t i = 0; i < sup->count && rc == 0; i++)
         rc = connect_upstreams(sup, &sup->instances[i]);
-    return rc;
+    return rc == 0 && plan->sidecars ? up_mesh_prepare(sup) : rc;
 }
 
 void up_instances_free(up_sup *sup) {
@@ -123,6 +149,19 @@ void up_instances_free(up_sup *sup) {
 }
 
 /* ---- environment ------------------------------------------------------------------------------------ */
+
+static void set_own(up_instance *in, up_env *env) {
+    char number[16];
+    snprintf(number, sizeof number, "%u", in->names.number);
+    up_env_set(env, "WEFT_SERVICE", in->service->name);
+    up_env_set(env, "WEFT_NAMESPACE", in->sup->plan->mesh);
+    up_env_set(env, "WEFT_INSTANCE", number);
+    up_env_set(env, "WEFT_READY_FD", "3");
+    if (in->service->is_sidecar) return;
+    up_env_set(env, "WEFT_LISTEN", in->names.listen);
+    up_env_set(env, "WEFT_STATE_DIR", in->names.dir);
+    if (in->names.outbound) up_env_set(env, "WEFT_OUTBOUND", in->names.outbound);
+}
 
 static const char *const *environment(up_instance *in, weft_arena *arena) {
     const up_service *service = in->service;
@@ -135,15 +174,8 @@ static const char *const *environment(up_instance *in, weft_arena *arena) {
         if (!value) return NULL; /* checked before: memory is out */
         up_env_set(&env, service->env[i].name, value);
     }
-    char number[16];
-    snprintf(number, sizeof number, "%u", in->names.number);
-    up_env_set(&env, "WEFT_LISTEN", in->names.listen);
-    up_env_set(&env, "WEFT_SERVICE", service->name);
-    up_env_set(&env, "WEFT_NAMESPACE", in->sup->plan->mesh);
-    up_env_set(&env, "WEFT_INSTANCE", number);
-    up_env_set(&env, "WEFT_STATE_DIR", in->names.dir);
-    up_env_set(&env, "WEFT_READY_FD", "3");
-    for (size_t i = 0; i < service->use_count; i++) {
+    set_own(in, &env);
+    for (size_t i = 0; i < service->use_count && !in->sup->plan->sidecars; i++) {
         const char *name = up_upstream_variable(arena, service->uses[i]);
         if (!name) return NULL;
         up_env_set(&env, name, in->names.upstreams[i]);
@@ -151,16 +183,36 @@ static const char *const *environment(up_instance *in, weft_arena *arena) {
     return up_env_end(&env);
 }
 
+/* What a command and shells are told, NULL-named at the end: the addresses of all services, or of the sidecar that
+ * knows them. NULL when memory is out. */
+static const up_var *command_variables(up_sup *sup) {
+    const up_plan *plan = sup->plan;
+    if (sup->options->variables) return sup->options->variables;
+    up_var *vars = weft_arena_calloc(sup->arena, plan->count + 5, sizeof *vars);
+    if (!vars) return NULL;
+    size_t n = 0;
+    vars[n++] = (up_var){"WEFT_NAMESPACE", plan->mesh};
+    vars[n++] = (up_var){"WEFT_STATE_DIR", sup->options->state_dir};
+    if (plan->sidecars) {
+        const up_instance *client = &sup->instances[sup->count - 1];
+        vars[n++] = (up_var){"WEFT_SERVICE", client->service->name};
+        vars[n++] = (up_var){"WEFT_OUTBOUND", client->names.outbound};
+        return vars;
+    }
+    for (size_t i = 0; i < plan->count; i++) {
+        const char *name = up_upstream_variable(sup->arena, plan->services[i].name);
+        if (!name) return NULL;
+        vars[n++] = (up_var){name, sup->instances[sup->first[i]].names.listen};
+    }
+    return vars;
+}
+
 const char *const *up_command_env(up_sup *sup) {
+    const up_var *vars = command_variables(sup);
+    if (!vars) return NULL;
     up_env env;
     up_env_begin(&env, sup->arena, environ);
-    up_env_set(&env, "WEFT_NAMESPACE", sup->plan->mesh);
-    up_env_set(&env, "WEFT_STATE_DIR", sup->options->state_dir);
-    for (size_t i = 0; i < sup->plan->count; i++) {
-        const char *name = up_upstream_variable(sup->arena, sup->plan->services[i].name);
-        if (!name) return NULL;
-        up_env_set(&env, name, sup->instances[sup->first[i]].names.listen);
-    }
+    for (; vars->name; vars++) up_env_set(&env, vars->name, vars->value);
     return up_env_end(&env);
 }
 
@@ -178,14 +230,10 @@ static void add_export(weft_buf *out, const char *name, const char *value) {
 int up_write_env_file(up_sup *sup, const char *path) {
     weft_buf text;
     weft_buf_init(&text, 0);
-    add_export(&text, "WEFT_NAMESPACE", sup->plan->mesh);
-    add_export(&text, "WEFT_STATE_DIR", sup->options->state_dir);
-    for (size_t i = 0; i < sup->plan->count; i++) {
-        const char *name = up_upstream_variable(sup->arena, sup->plan->services[i].name);
-        if (name) add_export(&text, name, sup->instances[sup->first[i]].names.listen);
-    }
+    const up_var *vars = command_variables(sup);
+    for (; vars && vars->name; vars++) add_export(&text, vars->name, vars->value);
     const char *part = weft_arena_printf(sup->arena, "%s.part", path);
-    int error = text.error || !part ? ENOMEM : 0;
+    int error = text.error || !part || !vars ? ENOMEM : 0;
     int fd = error ? -1 : open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (!error && fd < 0) error = errno;
     if (fd >= 0 && write(fd, text.data, text.len) != (ssize_t)text.len) error = errno ? errno : EIO;
@@ -265,7 +313,8 @@ int up_instance_start(up_instance *in) {
     in->ready_fd = ready[0];
     in->started = weft_now(NULL);
     in->try_wait = FIRST_TRY;
-    in->next_try = in->service->check == UP_CHECK_STARTED ? 0 : in->started + FIRST_TRY;
+    bool asked = in->service->check != UP_CHECK_STARTED && in->service->check != UP_CHECK_TELLS;
+    in->next_try = asked ? in->started + FIRST_TRY : 0;
     in->killed = false;
     in->state = UP_STARTING;
     return 0;
@@ -402,6 +451,10 @@ bool up_instance_ready_event(up_instance *in) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (n <= 0) close_fd(&in->ready_fd); /* the service does not use it, or no more */
     if (n <= 0 || in->state != UP_STARTING || in->service->check == UP_CHECK_STARTED) return false;
+    if (in->service->check == UP_CHECK_TELLS) {
+        become_ready(in);
+        return true;
+    }
     up_instance_try(in, weft_now(NULL));
     return in->state == UP_READY;
 }

@@ -15,7 +15,12 @@
 #define UP_MAX_INSTANCES 64
 
 typedef enum up_restart { UP_ON_FAILURE, UP_NEVER, UP_ALWAYS } up_restart;
-typedef enum up_check { UP_CHECK_HEALTH, UP_CHECK_CONNECT, UP_CHECK_STARTED } up_check;
+typedef enum up_check {
+    UP_CHECK_HEALTH,
+    UP_CHECK_CONNECT,
+    UP_CHECK_STARTED,
+    UP_CHECK_TELLS /* it writes to WEFT_READY_FD: sidecars */
+} up_check;
 
 typedef struct up_var {
     const char *name, *value; /* value may hold ${…} */
@@ -39,7 +44,15 @@ typedef struct up_service {
     up_check check;
     int64_t ready_ns; /* timeout */
     int64_t grace_ns; /* SIGTERM to SIGKILL */
+    /* Of meshes with sidecars, once up_mesh_expand has added them; indices into up_plan.services. */
+    bool is_sidecar;
+    size_t sidecar;       /* of a service: its sidecars, instance by instance */
+    size_t app;           /* of a sidecar: whose; UP_NONE: the command's */
+    const char *dir;      /* its directory; NULL: one of its own in the state directory */
+    bool names_upstreams; /* its text has a ${WEFT_UPSTREAM_…} */
 } up_service;
+
+#define UP_NONE SIZE_MAX
 
 typedef struct up_plan {
     weft_arena *arena;
@@ -49,6 +62,10 @@ typedef struct up_plan {
     up_service *services;
     size_t count;
     size_t *order; /* indices: each service after all it uses; else as written */
+    bool sidecars;
+    bool sidecars_tcp;
+    const char *domain;   /* trust domain of the sidecars */
+    size_t sidecar_count; /* services added by up_mesh_expand; the last ones */
 } up_plan;
 
 /* A DNS label: [a-z0-9]([-a-z0-9]*[a-z0-9])?, at most 63 bytes. */
@@ -83,6 +100,7 @@ typedef struct up_instance_names {
     const char *bin;              /* directory of the weft program */
     unsigned number;              /* 0… */
     const char *const *upstreams; /* an address for each of service->use */
+    const char *outbound;         /* of its sidecar, an address; NULL: none */
 } up_instance_names;
 
 /* Value of a built-in variable for that instance; for up_expand through up_instance_lookup. */

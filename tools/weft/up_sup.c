@@ -12,6 +12,7 @@
 
 #include "tools/weft/process.h"
 #include "weft/clock.h"
+#include "weft/flags.h"
 #include "weft/mem.h"
 #include "weft/num.h"
 
@@ -23,12 +24,26 @@ static double seconds_since(int64_t then) {
     return (double)(weft_now(NULL) - then) / (double)WEFT_NS_PER_S;
 }
 
+/* What goes as it should is not told by `weft run`: its command is what people look at. Failures are told at the
+ * end. */
+static bool silent(const up_sup *sup, const char *event) {
+    static const char *const usual[] = {"started", "ready", "stopped", "failed"};
+    for (size_t i = 0; sup->options->run && i < WEFT_COUNT(usual); i++)
+        if (strcmp(event, usual[i]) == 0) return true;
+    return false;
+}
+
 static void event(up_instance *in, const char *name, const char *text) {
+    if (silent(in->sup, name) && !in->restarts) return;
     up_out_event(in->sup->out, name, in->voice.label, in->names.listen, "%s %s", in->voice.label,
                  text);
 }
 
 /* ---- stopping --------------------------------------------------------------------------------------- */
+
+static int64_t command_grace(const up_sup *sup) {
+    return sup->options->command_grace_ns ? sup->options->command_grace_ns : COMMAND_GRACE;
+}
 
 static void begin_stop(up_sup *sup) {
     if (sup->stopping) return;
@@ -36,7 +51,7 @@ static void begin_stop(up_sup *sup) {
     sup->began = weft_now(NULL);
     if (sup->command_pid > 0 && sup->command_kill_at == 0) {
         kill(sup->command_pid, SIGTERM);
-        sup->command_kill_at = weft_now(NULL) + COMMAND_GRACE;
+        sup->command_kill_at = weft_now(NULL) + command_grace(sup);
     }
 }
 
@@ -122,18 +137,25 @@ static void start(up_instance *in) {
     }
 }
 
+/* Services of the file. */
+static size_t own_services(const up_plan *plan) { return plan->count - plan->sidecar_count; }
+
 static void announce(up_sup *sup) {
     up_out *out = sup->out;
+    const size_t count = own_services(sup->plan);
     up_out_event(out, "up", NULL, NULL, "%s is up: %zu service%s ready in %.2f s", sup->plan->mesh,
-                 sup->plan->count, sup->plan->count == 1 ? "" : "s", seconds_since(sup->began));
+                 count, count == 1 ? "" : "s", seconds_since(sup->began));
     if (out->json) return;
     for (size_t i = 0; i < sup->count; i++) {
         const up_instance *in = &sup->instances[i];
-        if (in->service->check != UP_CHECK_STARTED)
+        if (in->service->check != UP_CHECK_STARTED && !in->service->is_sidecar)
             up_out_event(out, "", NULL, NULL, "  %-*s  %s", (int)out->width, in->voice.label,
                          in->names.listen);
     }
     up_out_event(out, "", NULL, NULL, "  data in %s", sup->options->state_dir);
+    if (sup->plan->sidecars)
+        up_out_event(out, "", NULL, NULL, "  calls go through sidecars, as spiffe://%s/ns/%s/sa/…",
+                     sup->plan->domain, sup->plan->mesh);
     if (sup->options->command) return;
     const char *last =
         sup->instances[sup->first[sup->plan->order[sup->plan->count - 1]]].names.listen;
@@ -167,14 +189,15 @@ static void all_ready(up_sup *sup) {
             return;
         }
     }
-    announce(sup);
+    if (!sup->options->run) announce(sup);
     if (sup->options->command) start_command(sup);
 }
 
 static void advance_start(up_sup *sup) {
-    size_t ready = 0, done = 0;
+    size_t ready = 0, done = 0, apps = 0;
     for (size_t i = 0; i < sup->count && !sup->stopping; i++) {
         up_instance *in = &sup->instances[i];
+        if (!in->service->is_sidecar) apps++;
         bool may = in->state == UP_WAITING;
         for (size_t u = 0; may && u < in->service->use_count; u++)
             may = usable(sup, in->service->use[u]);
@@ -183,7 +206,7 @@ static void advance_start(up_sup *sup) {
         if (in->state == UP_DONE) done++;
     }
     if (!sup->stopping && !sup->announced && ready + done == sup->count) all_ready(sup);
-    if (!sup->stopping && sup->announced && done == sup->count && !sup->options->command) {
+    if (!sup->stopping && sup->announced && done == apps && !sup->options->command) {
         up_out_event(sup->out, "", NULL, NULL, "every service has ended by itself");
         begin_stop(sup);
     }
@@ -281,17 +304,7 @@ static void reap(up_sup *sup) {
 
 /* ---- events ----------------------------------------------------------------------------------------- */
 
-static void stop_signal(up_sup *sup, const struct signalfd_siginfo *info) {
-    sup->signals++;
-    /* From a terminal the command has got it, too. */
-    if (sup->command_pid > 0 && info->ssi_code != SI_KERNEL)
-        kill(sup->command_pid, (int)info->ssi_signo);
-    if (sup->signals == 1) {
-        up_out_event(sup->out, "stopping", NULL, NULL, "stopping (once more kills)");
-        if (sup->command_pid > 0) sup->command_kill_at = weft_now(NULL) + COMMAND_GRACE;
-        begin_stop(sup);
-        return;
-    }
+static void kill_everything(up_sup *sup) {
     if (sup->command_pid > 0) kill(sup->command_pid, SIGKILL);
     for (size_t i = 0; i < sup->count; i++)
         if (sup->instances[i].pid > 0) {
@@ -300,10 +313,36 @@ static void stop_signal(up_sup *sup, const struct signalfd_siginfo *info) {
         }
 }
 
+static void stop_signal(up_sup *sup, const struct signalfd_siginfo *info) {
+    sup->signals++;
+    /* From a terminal the command has got it, too. */
+    if (sup->command_pid > 0 && info->ssi_code != SI_KERNEL)
+        kill(sup->command_pid, (int)info->ssi_signo);
+    if (sup->signals == 1) {
+        if (!sup->options->run)
+            up_out_event(sup->out, "stopping", NULL, NULL, "stopping (once more kills)");
+        if (sup->command_pid > 0) sup->command_kill_at = weft_now(NULL) + command_grace(sup);
+        if (sup->options->run && !sup->announced) sup->code = 128 + (int)info->ssi_signo;
+        begin_stop(sup);
+    } else if (!sup->options->run || sup->command_pid <= 0) {
+        kill_everything(sup);
+    }
+}
+
+/* `weft run` stands in the place of its command: what is sent to one is meant for the other. */
+static void pass_on(up_sup *sup, const struct signalfd_siginfo *info) {
+    if (sup->command_pid > 0 && info->ssi_code != SI_KERNEL)
+        kill(sup->command_pid, (int)info->ssi_signo);
+}
+
 static void on_signals(up_sup *sup) {
     struct signalfd_siginfo info;
     while (read(sup->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo != SIGCHLD) stop_signal(sup, &info);
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT ||
+            (info.ssi_signo == SIGHUP && !sup->options->run))
+            stop_signal(sup, &info);
+        else if (info.ssi_signo != SIGCHLD)
+            pass_on(sup, &info);
     reap(sup);
 }
 
@@ -388,9 +427,11 @@ static void turn(up_sup *sup, struct pollfd *fds) {
     }
 }
 
-static int open_signals(void) {
+static int open_signals(bool run) {
+    static const int passed[] = {SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
     sigset_t set;
     sigemptyset(&set);
+    for (size_t i = 0; run && i < WEFT_COUNT(passed); i++) sigaddset(&set, passed[i]);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
@@ -413,7 +454,7 @@ int up_run(const up_plan *plan, const up_options *options) {
     weft_buf_init(&sup.failure, 64 * 1024);
     sup.arena = weft_arena_new(0);
     sup.began = weft_now(NULL);
-    sup.signal_fd = open_signals();
+    sup.signal_fd = open_signals(options->run);
     sup.guard = process_guard_start();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     int rc = sup.arena && sup.signal_fd >= 0 ? up_instances_prepare(&sup) : WEFT_ENOMEM;
@@ -430,7 +471,7 @@ int up_run(const up_plan *plan, const up_options *options) {
     }
     if (sup.guard >= 0) close(sup.guard);
     process_kill_all();
-    if (fds)
+    if (fds && !options->run)
         up_out_event(sup.out, "down", NULL, NULL, "everything has stopped after %.2f s",
                      seconds_since(sup.began));
     tell(&sup);

@@ -17,6 +17,10 @@ typedef struct up_options {
     const char *bin_dir;        /* ${bin} */
     const char *const *command; /* runs once all are ready, NULL-terminated; NULL: none */
     const char *env_file;       /* written once all are ready; NULL: none */
+    const up_var
+        *variables; /* for the command, NULL-named at the end; NULL: addresses of all services */
+    int64_t command_grace_ns; /* SIGTERM to SIGKILL of the command; 0: 10 s */
+    bool run;                 /* as `weft run`: the command is what this is about, see up_sup.c */
     up_out *out;
 } up_options;
 

@@ -1,0 +1,13 @@
+/* Syntax of names and values, for the files of this room. */
+#ifndef LIB_HTTP_NAMES_H
+#define LIB_HTTP_NAMES_H
+
+#include "weft/http.h"
+
+/* 1 when `name` is a lower-case token of RFC 9110 section 5.6.2, after one ':' at most. Pure. */
+int http_name_ok(const char *name, size_t len);
+
+/* 1 when `value` has no control character but tab and no blank at either end. Pure. */
+int http_value_ok(const char *value, size_t len);
+
+#endif

@@ -1,0 +1,21 @@
+# Programs that measure, and the comparison with peers (tests/bench/run, docs/benchmarks.md).
+
+DEPS_BENCH := $(BUILD)/.deps-bench
+$(DEPS_BENCH): $(BUILD)/.deps-%: tools/deps.sh $(DPKG_STATUS)
+	@tools/deps.sh $*
+	@mkdir -p $(@D) && touch $@
+$(DEPS_BENCH): | $(DEPS_TEST)
+
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_PROGRAMS := $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_SRC))
+$(foreach t,$(BENCH_SRC),$(eval $(call program_rule,$(t:%.c=%),$(call objs,$t tests/bench/bench.c),h2 http net crypto base,,-lm)))
+$(call objs,$(BENCH_SRC) tests/bench/bench.c): | $(GEN0_H) $(DEPS_BUILD)
+
+# ROUNDS=3: quick. ONLY="tcp weft" picks candidates.
+ROUNDS ?= 9
+ONLY ?=
+.PHONY: bench-programs bench-sidecar
+bench-programs: $(BENCH_PROGRAMS)
+
+bench-sidecar: $(BENCH_PROGRAMS) $(filter %/weft-sidecar,$(PROGRAM_FILES)) | $(DEPS_BENCH) ## Measure the sidecar beside its peers and write docs/benchmarks.md; ROUNDS=3 is quick
+	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) $(if $(ONLY),--only '$(ONLY)')

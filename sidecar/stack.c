@@ -1,0 +1,164 @@
+/* Read this first: what happens to a call, step by step.
+ *
+ *   inbound   from other sidecars (mTLS) to our app       outbound   from our app to other sidecars
+ *
+ * Before the first step the connection was accepted (worker.c), its peer's certificate judged
+ * (lib/crypto), and the request's headers parsed and validated (lib/h2, lib/http). The last step
+ * opens an attempt; from then on call_forward.c moves bytes. A step answers STACK_DONE when it has
+ * replied itself. */
+#include "sidecar/stack.h"
+
+#include <string.h>
+
+#include "weft/status.h"
+
+/* ---- read: what kind of request it is */
+
+static stack_verdict step_read(call *c) {
+    const http_field *path = http_fields_find(&c->request, HTTP_NAME_PATH);
+    const http_field *type = http_fields_find(&c->request, HTTP_NAME_CONTENT_TYPE);
+    c->grpc = type && http_grpc_content_type(type->value, type->value_len);
+    if (!path || http_grpc_path_split(path->value, path->value_len, &c->path))
+        c->path = (http_grpc_path){"", 0, "", 0};
+    return STACK_NEXT;
+}
+
+/* ---- trace: continue the caller's, or begin one */
+
+static void random_bytes(call *c, uint8_t *out, size_t size) {
+    for (size_t i = 0; i < size; i += 8) {
+        const uint64_t bits = weft_rng_u64(&c->worker->rng) | 1; /* never all zero */
+        memcpy(out + i, &bits, 8);
+    }
+}
+
+static stack_verdict step_trace(call *c) {
+    const http_field *given = http_fields_find(&c->request, HTTP_NAME_TRACEPARENT);
+    if (given && !http_traceparent_parse(given->value, given->value_len, &c->trace)) {
+        memcpy(c->parent, c->trace.span_id, sizeof c->parent);
+    } else {
+        c->trace_new = true;
+        random_bytes(c, c->trace.trace_id, sizeof c->trace.trace_id);
+        memset(c->parent, 0, sizeof c->parent);
+        c->trace.flags =
+            span_sample(c->trace.trace_id, c->worker->shared->trace_ratio) ? HTTP_TRACE_SAMPLED : 0;
+    }
+    random_bytes(c, c->trace.span_id, sizeof c->trace.span_id);
+    return STACK_NEXT;
+}
+
+/* ---- identity: who calls is what the certificate says, never what a header says */
+
+static stack_verdict step_identity(call *c) {
+    (void)http_fields_remove(&c->request, HTTP_NAME_FORWARDED_CLIENT_CERT);
+    if (c->down->peer_cert && http_fields_add(&c->request, c->down->peer_cert)) {
+        call_answer(c, WEFT_RESOURCE_EXHAUSTED, true, "out of memory");
+        return STACK_DONE;
+    }
+    return STACK_NEXT;
+}
+
+/* ---- route: which rule, which cluster */
+
+static bool header_value(const void *user, const char *name, size_t name_len, size_t index,
+                         route_text *value) {
+    const call *c = user;
+    for (uint32_t i = 0; i < c->request.count; i++) {
+        const http_field *f = c->request.at[i];
+        if (f->name_len != name_len || memcmp(f->name, name, name_len) != 0 || index--) continue;
+        *value = (route_text){f->value, f->value_len};
+        return true;
+    }
+    return false;
+}
+
+static route_text text_of(const http_field *field) {
+    return field ? (route_text){field->value, field->value_len} : (route_text){"", 0};
+}
+
+static stack_verdict reply_directly(call *c) {
+    const config_route *route = c->route;
+    call_answer(c, (int)http_grpc_from_http((int)route->reply_status), false, "%s",
+                route->reply_body.len ? route->reply_body.text : "answered by the route");
+    return STACK_DONE;
+}
+
+static stack_verdict step_route(call *c) {
+    const http_field *authority = http_fields_find(&c->request, HTTP_NAME_AUTHORITY);
+    if (!authority) authority = http_fields_find(&c->request, HTTP_NAME_HOST);
+    const route_request request = {.authority = text_of(authority),
+                                   .path = text_of(http_fields_find(&c->request, HTTP_NAME_PATH)),
+                                   .grpc = c->grpc,
+                                   .header = header_value,
+                                   .user = c};
+    const config_table *table = c->down->listener->config->routes;
+    const route_result result = route_match(table, &request);
+    if (result.outcome != ROUTE_FOUND) {
+        char why[ROUTE_TEXT];
+        worker_counters(c->worker)[TELEMETRY_NO_ROUTE]++;
+        (void)route_explain(table, &request, &result, why);
+        call_answer(c, route_status(&result), false, "%s", why);
+        return STACK_DONE;
+    }
+    c->route = result.route;
+    if (c->route->action == CONFIG_REPLY) return reply_directly(c);
+    c->cluster = route_pick(c->route, weft_rng_u64(&c->worker->rng));
+    c->upstream = upstream_find(c->worker->up, c->cluster);
+    c->retry = route_retry(c->view->snapshot, c->route, request.path, NULL, NULL);
+    return STACK_NEXT;
+}
+
+/* ---- deadline: the least of the caller's and the route's */
+
+static stack_verdict step_deadline(call *c) {
+    const http_field *timeout = http_fields_find(&c->request, HTTP_NAME_GRPC_TIMEOUT);
+    int64_t asked = -1;
+    if (timeout && http_timeout_parse(timeout->value, timeout->value_len, &asked)) asked = -1;
+    const int64_t left = route_timeout(c->route, asked);
+    if (left > INT64_MAX - c->started) return STACK_NEXT;
+    c->deadline = c->started + left;
+    weft_timer_arm(net_loop_timers(c->worker->loop), &c->deadline_timer, c->deadline);
+    return STACK_NEXT;
+}
+
+/* ---- admit: the cluster's bulkhead for this class of calls */
+
+static stack_verdict step_admit(call *c) {
+    const config_class class = c->route->priority;
+    const config_thresholds *limits = &c->cluster->thresholds[class];
+    cluster_shared *shared = &c->worker->shared->clusters[c->cluster->index];
+    if (!cluster_gauge_take(&shared->classes[class].requests, limits->max_requests)) {
+        worker_counters(c->worker)[TELEMETRY_OVERFLOW_REQUESTS]++;
+        call_answer(c, WEFT_UNAVAILABLE, true,
+                    "cluster %s has %u requests in flight, its limit (max_requests)",
+                    c->cluster->name, limits->max_requests);
+        return STACK_DONE;
+    }
+    c->admitted = true;
+    cluster_budget_request(&shared->budget, c->started);
+    return STACK_NEXT;
+}
+
+static stack_verdict step_forward(call *c) {
+    call_forward(c);
+    return STACK_DONE;
+}
+
+/* ---- the stacks */
+
+static const stack_step inbound[] = {
+    {"read", step_read},       {"trace", step_trace},       {"identity", step_identity},
+    {"route", step_route},     {"deadline", step_deadline}, {"admit", step_admit},
+    {"forward", step_forward},
+};
+
+static const stack_step outbound[] = {
+    {"read", step_read},       {"trace", step_trace},       {"identity", step_identity},
+    {"route", step_route},     {"deadline", step_deadline}, {"admit", step_admit},
+    {"forward", step_forward},
+};
+
+void stack_run(call *c) {
+    const stack_step *at = c->inbound ? inbound : outbound;
+    while (at->run(c) == STACK_NEXT) at++;
+}

@@ -1,0 +1,285 @@
+/* An endpoint's connections, and the attempts that wait for one. */
+#include <stdio.h>
+#include <string.h>
+
+#include "sidecar/upstream/upstream.h"
+#include "weft/log.h"
+#include "weft/mem.h"
+
+typedef enum conn_state { CONN_DIALLING, CONN_UP, CONN_LEAVING } conn_state;
+
+typedef struct pool_conn {
+    wire wire; /* first */
+    pool *pool;
+    weft_list link;
+    conn_state state;
+} pool_conn;
+
+/* Invariants: waiting_count is the length of `waiting`; dialling counts conns in CONN_DIALLING; if
+ * attempts wait, a connection is dialling or up. */
+struct pool {
+    upstream_cluster *cluster;
+    cluster_endpoint *endpoint; /* not a reference: it outlives us */
+    weft_list conns;
+    weft_list waiting;
+    uint32_t waiting_count;
+    uint32_t count;
+    uint32_t dialling;
+    uint32_t up;
+    bool closing;
+    char why[UPSTREAM_TEXT - 96]; /* of the last dial that failed */
+};
+
+static uint64_t *counters(const pool *p) { return telemetry_at(p->cluster->up->config.metrics); }
+static int64_t now_of(const pool *p) { return net_loop_now(p->cluster->up->config.loop); }
+
+pool *pool_of(upstream_cluster *cluster, cluster_endpoint *endpoint) {
+    if (endpoint->pool) return endpoint->pool;
+    pool *p = weft_calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->cluster = cluster;
+    p->endpoint = endpoint;
+    weft_list_init(&p->conns);
+    weft_list_init(&p->waiting);
+    endpoint->pool = p;
+    return p;
+}
+
+bool pool_is_down(const cluster_endpoint *endpoint, int64_t now) {
+    const pool *p = endpoint->pool;
+    return p && !p->up && !p->dialling && !cluster_backoff_open(&endpoint->backoff, now);
+}
+
+uint32_t upstream_conns(const cluster_endpoint *endpoint) {
+    const pool *p = endpoint->pool;
+    return p ? p->count : 0;
+}
+
+h2_conn *pool_pick(pool *p) {
+    weft_list_each(&p->conns, at) {
+        const pool_conn *c = WEFT_CONTAINER(at, pool_conn, link);
+        if (c->state == CONN_UP && h2_conn_can_request(c->wire.h2)) return c->wire.h2;
+    }
+    return NULL;
+}
+
+/* ---- dialling */
+
+static const wire_ops conn_ops;
+const h2_callbacks upstream_stream_callbacks;
+
+static cluster_gauge *connections(const pool *p) {
+    return &p->cluster->shared->classes[CONFIG_CLASS_NORMAL].connections;
+}
+
+static void dial_failed(pool *p, const char *why) {
+    cluster_endpoint *e = p->endpoint;
+    const int64_t now = now_of(p);
+    counters(p)[TELEMETRY_CONNECT_FAILURES]++;
+    (void)snprintf(p->why, sizeof p->why, "%s", why);
+    if (!e->backoff.failures)
+        weft_log(WEFT_LOG_WARN, "cannot reach an endpoint",
+                 WEFT_S("cluster", p->cluster->config->name), WEFT_S("reason", why));
+    (void)cluster_backoff_failed(&e->backoff, now, p->cluster->up->config.rng);
+    if (weft_addr_is_local(&e->address) && e->backoff.until > now + UPSTREAM_LOCAL_BACKOFF)
+        e->backoff.until = now + UPSTREAM_LOCAL_BACKOFF;
+}
+
+/* 0, or negative with p->why. */
+static int dial(pool *p) {
+    const config_cluster *config = p->cluster->config;
+    if (!cluster_gauge_take(connections(p),
+                            config->thresholds[CONFIG_CLASS_NORMAL].max_connections)) {
+        counters(p)[TELEMETRY_OVERFLOW_CONNECTIONS]++;
+        (void)snprintf(p->why, sizeof p->why, "the cluster's limit of %u connections is reached",
+                       config->thresholds[CONFIG_CLASS_NORMAL].max_connections);
+        return WEFT_ELIMIT;
+    }
+    pool_conn *c = weft_calloc(1, sizeof *c);
+    net_why why = {"out of memory"};
+    int rc = WEFT_ENOMEM;
+    if (c) {
+        wire_init(&c->wire, H2_CLIENT, p->cluster->up->config.h2, &p->cluster->limits,
+                  &upstream_stream_callbacks, &conn_ops);
+        c->wire.max_age = config->h2.max_age;
+        const net_dial what = {.addr = &p->endpoint->address,
+                               .handler = &wire_handler,
+                               .user = &c->wire,
+                               .tls = p->cluster->tls,
+                               .options = {.open_timeout = config->connect_timeout}};
+        rc = net_connect(p->cluster->up->config.loop, &what, &c->wire.net, &why);
+    }
+    if (rc) {
+        weft_free(c);
+        cluster_gauge_drop(connections(p));
+        dial_failed(p, why.text);
+        return rc;
+    }
+    c->pool = p;
+    c->state = CONN_DIALLING;
+    weft_list_push_back(&p->conns, &c->link);
+    p->count++;
+    p->dialling++;
+    (void)cluster_endpoint_ref(p->endpoint);
+    return 0;
+}
+
+/* ---- waiting */
+
+int pool_join(pool *p, attempt *a, attempt_error *error) {
+    a->conn = weft_list_empty(&p->waiting) ? pool_pick(p) : NULL;
+    if (a->conn) return 1;
+    if (p->cluster->up->draining)
+        return attempt_fail(error, ATTEMPT_CONNECT, "this sidecar is shutting down");
+    const bool may_dial = p->count < UPSTREAM_CONNS_MAX && !p->dialling;
+    if (may_dial && !cluster_backoff_open(&p->endpoint->backoff, now_of(p))) {
+        if (!p->up)
+            return attempt_fail(error, ATTEMPT_CONNECT, "cannot reach %s (next try in %.1f s)",
+                                p->why, (double)(p->endpoint->backoff.until - now_of(p)) / 1e9);
+    } else if (may_dial && dial(p) && !p->up) {
+        return attempt_fail(error, ATTEMPT_CONNECT, "cannot reach %s", p->why);
+    }
+    const config_thresholds *limits = &p->cluster->config->thresholds[a->class];
+    if (!cluster_gauge_take(&p->cluster->shared->classes[a->class].pending, limits->max_pending)) {
+        counters(p)[TELEMETRY_OVERFLOW_PENDING]++;
+        return attempt_fail(error, ATTEMPT_OVERFLOW,
+                            "%u requests wait for a connection to cluster %s already (max_pending)",
+                            limits->max_pending, p->cluster->config->name);
+    }
+    a->waiting = true;
+    p->waiting_count++;
+    weft_list_push_back(&p->waiting, &a->link);
+    return 0;
+}
+
+void pool_leave(attempt *a) {
+    pool *p = a->endpoint->pool;
+    weft_list_remove(&a->link);
+    a->waiting = false;
+    p->waiting_count--;
+    cluster_gauge_drop(&p->cluster->shared->classes[a->class].pending);
+}
+
+/* Hands connections to those who wait, in order. */
+static void serve(pool *p) {
+    while (!weft_list_empty(&p->waiting)) {
+        attempt *a = WEFT_CONTAINER(weft_list_front(&p->waiting), attempt, link);
+        h2_conn *conn = pool_pick(p);
+        if (!conn) break;
+        pool_leave(a);
+        a->conn = conn;
+        a->events->ready(a);
+    }
+    if (p->waiting_count && !p->dialling && p->count < UPSTREAM_CONNS_MAX &&
+        cluster_backoff_open(&p->endpoint->backoff, now_of(p)))
+        (void)dial(p);
+}
+
+static void fail_waiting(pool *p) {
+    attempt_error error;
+    (void)attempt_fail(&error, ATTEMPT_CONNECT, "cannot reach %s", p->why);
+    /* Those who come while we go through them wait for the next connection. */
+    for (uint32_t n = p->waiting_count; n && p->waiting_count; n--) {
+        attempt *a = WEFT_CONTAINER(weft_list_front(&p->waiting), attempt, link);
+        pool_leave(a);
+        a->failed = true;
+        a->events->failed(a, &error);
+    }
+}
+
+/* ---- what connections say */
+
+static pool_conn *conn_of(h2_conn *conn) {
+    wire *w = h2_conn_user(conn);
+    return (pool_conn *)w;
+}
+
+static void on_settings(h2_conn *conn) {
+    pool_conn *c = conn_of(conn);
+    pool *p = c->pool;
+    if (c->state == CONN_DIALLING) {
+        c->state = CONN_UP;
+        p->dialling--;
+        p->up++;
+        p->cluster->up->up++;
+        cluster_backoff_reset(&p->endpoint->backoff);
+        counters(p)[TELEMETRY_CONNECTIONS_OUT]++;
+        counters(p)[TELEMETRY_CONNECTIONS_OPEN_OUT]++;
+        if (p->cluster->tls) counters(p)[TELEMETRY_HANDSHAKES_OUT]++;
+        if (p->closing) wire_drain(&c->wire);
+    }
+    serve(p);
+}
+
+static void leave_up(pool_conn *c) {
+    if (c->state == CONN_UP) {
+        c->pool->up--;
+        c->pool->cluster->up->up--;
+    }
+    if (c->state == CONN_DIALLING) c->pool->dialling--;
+    c->state = CONN_LEAVING;
+}
+
+static void on_goaway(h2_conn *conn, const h2_goaway_info *info) {
+    (void)info;
+    pool_conn *c = conn_of(conn);
+    if (c->state == CONN_UP) leave_up(c);
+}
+
+static void on_capacity(h2_conn *conn) { serve(conn_of(conn)->pool); }
+
+static void on_closed(wire *w, int error, const char *reason) {
+    (void)error;
+    pool_conn *c = (pool_conn *)w;
+    pool *p = c->pool;
+    cluster_endpoint *e = p->endpoint;
+    const bool dialling = c->state == CONN_DIALLING;
+    if (!dialling) counters(p)[TELEMETRY_CONNECTIONS_OPEN_OUT]--;
+    leave_up(c);
+    weft_list_remove(&c->link);
+    p->count--;
+    cluster_gauge_drop(connections(p));
+    weft_free(c);
+    if (dialling) {
+        if (p->cluster->tls) counters(p)[TELEMETRY_HANDSHAKES_OUT_FAILED]++;
+        dial_failed(p, reason);
+    }
+    if (p->waiting_count && !p->up && !p->dialling) {
+        if (dialling || p->cluster->up->draining || dial(p)) fail_waiting(p);
+    }
+    cluster_endpoint_unref(e);
+}
+
+static const wire_ops conn_ops = {.closed = on_closed};
+
+const h2_callbacks upstream_stream_callbacks = {.on_headers = attempt_stream_headers,
+                                                .on_data = attempt_stream_data,
+                                                .on_reset = attempt_stream_reset,
+                                                .on_sent = attempt_stream_sent,
+                                                .on_capacity = on_capacity,
+                                                .on_settings = on_settings,
+                                                .on_goaway = on_goaway,
+                                                .on_want_write = wire_want_write};
+
+/* ---- the end */
+
+void pool_drain(pool *p) {
+    p->closing = true;
+    weft_list_each(&p->conns, at) {
+        pool_conn *c = WEFT_CONTAINER(at, pool_conn, link);
+        if (c->state == CONN_UP) wire_drain(&c->wire);
+    }
+}
+
+static void endpoint_gone(void *user, cluster_endpoint *endpoint) {
+    (void)user;
+    if (endpoint->pool) pool_drain(endpoint->pool);
+}
+
+static void endpoint_release(void *user, cluster_endpoint *endpoint) {
+    (void)user;
+    weft_free(endpoint->pool);
+    endpoint->pool = NULL;
+}
+
+const cluster_hooks upstream_hooks = {.gone = endpoint_gone, .release = endpoint_release};

@@ -1,0 +1,271 @@
+#include "sidecar/worker.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sidecar/call.h"
+#include "sidecar/export/export.h"
+#include "weft/log.h"
+#include "weft/mem.h"
+
+#define HOUSEKEEPING (250 * WEFT_NS_PER_MS)
+#define SPANS_TEXT ((size_t)256 << 10) /* written at once */
+#define SWEEP_EVERY 240u               /* of housekeeping: a minute */
+
+/* ---- connections from clients */
+
+/* "order.shop" from ".../ns/shop/sa/order"; else the ID itself. */
+static void name_peer(down *d) {
+    char space[64], service[64];
+    const char *path = strstr(d->peer_id, "/ns/");
+    if (path && sscanf(path, "/ns/%63[^/]/sa/%63[^/]", space, service) == 2)
+        (void)snprintf(d->peer, sizeof d->peer, "%s.%s", service, space);
+    else
+        (void)snprintf(d->peer, sizeof d->peer, "%s", d->peer_id);
+}
+
+static void down_open(wire *w) {
+    down *d = (down *)w;
+    const net_conn_info info = net_conn_get_info(w->net);
+    const bool in = d->listener->config->direction == CONFIG_INBOUND;
+    uint64_t *counters = worker_counters(d->worker);
+    d->opened = true;
+    counters[TELEMETRY_CONNECTIONS_IN] += in;
+    counters[TELEMETRY_CONNECTIONS_OPEN_IN] += in;
+    if (info.tls) {
+        counters[TELEMETRY_HANDSHAKES_IN]++;
+        d->peer_id = tls_session_info(info.tls).peer_id;
+        name_peer(d);
+        if (*d->peer_id) {
+            char text[CRYPTO_SPIFFE_MAX + 8];
+            const int len = snprintf(text, sizeof text, "URI=%s", d->peer_id);
+            d->peer_cert = http_field_known(d->worker->fields, HTTP_NAME_FORWARDED_CLIENT_CERT,
+                                            text, (size_t)len);
+        }
+    }
+    if (d->worker->draining) wire_drain(w);
+}
+
+static void ended(worker *w) {
+    if (!w->draining || w->down_count || w->ended) return;
+    for (uint32_t i = 0; i < w->shared->snapshot->listener_count; i++)
+        if (w->listeners[i].net) return;
+    w->ended = true;
+    weft_timer_cancel(&w->grace);
+    if (w->shared->drained) w->shared->drained(w->shared->user);
+    upstream_drain(w->up);
+    net_loop_stop(w->loop);
+}
+
+static void down_closed(wire *w, int error, const char *reason) {
+    down *d = (down *)w;
+    worker *owner = d->worker;
+    if (d->peer_cert) http_field_unref(d->peer_cert);
+    if (d->opened && d->listener->config->direction == CONFIG_INBOUND)
+        worker_counters(owner)[TELEMETRY_CONNECTIONS_OPEN_IN]--;
+    if (!d->opened && d->listener->tls) worker_counters(owner)[TELEMETRY_HANDSHAKES_IN_FAILED]++;
+    if (error)
+        weft_log(d->opened ? WEFT_LOG_INFO : WEFT_LOG_WARN,
+                 d->opened ? "connection lost" : "connection refused",
+                 WEFT_S("listener", d->listener->config->name), WEFT_S("reason", reason));
+    weft_list_remove(&d->link);
+    owner->down_count--;
+    weft_free(d);
+    ended(owner);
+}
+
+static const wire_ops down_ops = {.open = down_open, .closed = down_closed};
+
+static int on_accept(net_listener *listener, net_conn *conn) {
+    worker_listener *l = net_listener_user(listener);
+    down *d = weft_calloc(1, sizeof *d);
+    if (!d) return WEFT_ENOMEM;
+    wire_init(&d->wire, H2_SERVER, l->worker->h2, &l->limits, &call_down_callbacks, &down_ops);
+    d->wire.net = conn;
+    d->wire.max_age = l->config->h2.max_age;
+    d->worker = l->worker;
+    d->listener = l;
+    d->peer_id = "";
+    const net_conn_options options = {.open_timeout = l->config->handshake_timeout};
+    if (l->tls && net_conn_set_tls(conn, l->tls)) {
+        weft_free(d);
+        return WEFT_ENOMEM;
+    }
+    net_conn_set_handler(conn, &wire_handler, &d->wire);
+    net_conn_set_options(conn, &options);
+    weft_list_push_back(&l->worker->downs, &d->link);
+    l->worker->down_count++;
+    return 0;
+}
+
+static void on_listener_closed(net_listener *listener) {
+    worker_listener *l = net_listener_user(listener);
+    l->net = NULL;
+    ended(l->worker);
+}
+
+/* ---- housekeeping */
+
+static void write_spans(worker *w) {
+    if (!span_buffer_stats(w->spans).waiting || w->shared->spans_fd < 0) return;
+    weft_buf out;
+    weft_buf_init(&out, SPANS_TEXT);
+    while (export_spans(w->spans, 0, &out)) {
+        const ssize_t n = write(w->shared->spans_fd, out.data, out.len);
+        if (n != (ssize_t)out.len) break; /* a full disk must not stop traffic */
+        weft_buf_clear(&out);
+    }
+    weft_buf_free(&out);
+}
+
+static void keep_house(weft_timer *timer, int64_t now) {
+    worker *w = timer->user;
+    w->wall_offset = weft_wall(net_loop_clock(w->loop)) - now;
+    write_spans(w);
+    if (++w->rounds % SWEEP_EVERY == 0) (void)telemetry_sweep(w->metrics, now);
+    weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
+}
+
+static void on_turn(void *user, int64_t now) {
+    worker *w = user;
+    if (w->h2) h2_env_set_now(w->h2, now);
+}
+
+/* ---- the end */
+
+static void grace_over(weft_timer *timer, int64_t now) {
+    (void)now;
+    worker *w = timer->user;
+    weft_log(WEFT_LOG_WARN, "calls did not end in time and are cut off",
+             WEFT_I("calls", (int64_t)w->calls), WEFT_I("connections", (int64_t)w->down_count));
+    worker_stop(w);
+}
+
+void worker_drain(void *user) {
+    worker *w = user;
+    if (w->draining) return;
+    w->draining = true;
+    for (uint32_t i = 0; i < w->shared->snapshot->listener_count; i++)
+        if (w->listeners[i].net) net_listener_drain(w->listeners[i].net, w->index == 0);
+    weft_list_each(&w->downs, at) { wire_drain(&WEFT_CONTAINER(at, down, link)->wire); }
+    weft_timer_arm(net_loop_timers(w->loop), &w->grace, worker_now(w) + w->shared->drain);
+    ended(w);
+}
+
+void worker_stop(void *user) {
+    worker *w = user;
+    if (w->ended) return;
+    w->ended = true;
+    if (w->shared->drained) w->shared->drained(w->shared->user);
+    net_loop_stop(w->loop);
+}
+
+/* ---- life */
+
+static int listen_all(worker *w) {
+    const config_snapshot *snapshot = w->shared->snapshot;
+    w->listeners = weft_calloc(snapshot->listener_count + 1, sizeof *w->listeners);
+    if (!w->listeners) return WEFT_ENOMEM;
+    for (uint32_t i = 0; i < snapshot->listener_count; i++) {
+        worker_listener *l = &w->listeners[i];
+        net_why why;
+        l->worker = w;
+        l->config = &snapshot->listeners[i];
+        l->tls = w->shared->listener_tls[i];
+        wire_limits(&l->config->h2, true, &l->limits);
+        const int fd = dup(w->shared->sockets[i]);
+        if (fd < 0) return WEFT_EIO;
+        const bool local = l->config->address.kind == WEFT_ADDR_UNIX ||
+                           l->config->address.kind == WEFT_ADDR_ABSTRACT;
+        const net_listen what = {.addr = &l->config->address,
+                                 .fd = fd,
+                                 .same_uid = local && !l->tls,
+                                 .on_accept = on_accept,
+                                 .on_closed = on_listener_closed,
+                                 .user = l};
+        const int rc = net_listener_new(w->loop, &what, &l->net, &why);
+        if (rc) {
+            weft_log(WEFT_LOG_ERROR, "cannot listen", WEFT_S("listener", l->config->name),
+                     WEFT_S("reason", why.text));
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static bool needs_dns(const config_snapshot *snapshot) {
+    for (uint32_t i = 0; i < snapshot->cluster_count; i++)
+        if (snapshot->clusters[i].discovery == CONFIG_DNS) return true;
+    return false;
+}
+
+static int make_engine(worker *w) {
+    const uint64_t seed = weft_rng_system_seed();
+    weft_rng_seed(&w->rng, seed ^ (uint64_t)w->index << 32);
+    w->chunks = weft_chunk_pool_new(0, 0);
+    w->fields = http_pool_new(0, weft_rng_u64(&w->rng));
+    w->metrics = telemetry_new(0, 0);
+    w->spans = span_buffer_new(0);
+    w->reader = config_reader_new(w->shared->publisher, NULL, NULL);
+    if (!w->chunks || !w->fields || !w->metrics || !w->spans || !w->reader) return WEFT_ENOMEM;
+    w->h2 = h2_env_new(w->chunks, w->fields, weft_rng_u64(&w->rng));
+    (void)config_reader_poll(w->reader);
+    if (!w->h2 || !config_reader_view(w->reader)) return WEFT_ENOMEM;
+    const net_loop_config config = {.chunks = w->chunks, .on_turn = on_turn, .user = w};
+    const int rc = net_loop_new(&config, &w->loop);
+    if (rc || !needs_dns(w->shared->snapshot)) return rc;
+    const net_dns_config dns = {0};
+    return net_resolver_new(w->loop, &dns, &w->resolver);
+}
+
+int worker_init(worker *w, const sidecar_shared *shared, uint32_t index) {
+    *w = (worker){.shared = shared, .index = index};
+    weft_list_init(&w->downs);
+    weft_timer_init(&w->housekeeping, keep_house, w);
+    weft_timer_init(&w->grace, grace_over, w);
+    int rc = make_engine(w);
+    if (rc) return rc;
+    h2_env_set_now(w->h2, net_loop_now(w->loop));
+    const upstream_config config = {.snapshot = shared->snapshot,
+                                    .loop = w->loop,
+                                    .h2 = w->h2,
+                                    .resolver = w->resolver,
+                                    .rng = &w->rng,
+                                    .metrics = w->metrics,
+                                    .shared = shared->clusters,
+                                    .tls = shared->cluster_tls};
+    rc = upstream_new(&config, &w->up);
+    if (!rc) rc = listen_all(w);
+    if (!rc) keep_house(&w->housekeeping, net_loop_now(w->loop));
+    return rc;
+}
+
+void *worker_run(void *user) {
+    worker *w = user;
+    if (net_loop_run(w->loop))
+        weft_log(WEFT_LOG_ERROR, "the loop failed", WEFT_I("worker", w->index));
+    return NULL;
+}
+
+void worker_free(worker *w) {
+    weft_timer_cancel(&w->housekeeping);
+    weft_timer_cancel(&w->grace);
+    w->draining = w->ended = true;
+    if (w->up) {
+        write_spans(w);
+        upstream_stop(w->up);
+    }
+    if (w->resolver) net_resolver_free(w->resolver);
+    if (w->loop) net_loop_free(w->loop); /* closes everything: calls end here */
+    if (w->spans) write_spans(w);
+    upstream_free(w->up);
+    call_free_all(w);
+    if (w->h2) h2_env_free(w->h2);
+    if (w->reader) config_reader_free(w->reader);
+    span_buffer_free(w->spans);
+    telemetry_free(w->metrics);
+    if (w->fields) http_pool_free(w->fields);
+    if (w->chunks) weft_chunk_pool_free(w->chunks);
+    weft_free(w->listeners);
+}
