@@ -19,7 +19,10 @@ static uint32_t connections(void *user, const cluster_endpoint *endpoint) {
 static void collect(void *user, admin_sum *sum) {
     worker *w = user;
     const unsigned wanted = admin_sum_wants(sum);
-    if (wanted & ADMIN_METRICS) admin_sum_telemetry(sum, w->metrics);
+    if (wanted & ADMIN_METRICS) {
+        worker_measure(w);
+        admin_sum_telemetry(sum, w->metrics);
+    }
     if (!(wanted & ADMIN_CLUSTERS)) return;
     for (uint32_t i = 0; i < w->shared->snapshot->cluster_count; i++) {
         upstream_cluster *c = upstream_find(w->up, &w->shared->snapshot->clusters[i]);

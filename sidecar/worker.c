@@ -127,6 +127,25 @@ static void keep_house(weft_timer *timer, int64_t now) {
     weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
 }
 
+void worker_measure(worker *w) {
+    uint64_t *counters = worker_counters(w);
+    wire_sum in = {0}, out = {0};
+    weft_list_each(&w->downs, at) { wire_add(&WEFT_CONTAINER(at, down, link)->wire, &in); }
+    upstream_add(w->up, &out);
+    counters[TELEMETRY_H2_STREAMS_IN] = in.streams;
+    counters[TELEMETRY_H2_STREAMS_OUT] = out.streams;
+    counters[TELEMETRY_H2_BUFFERED_IN] = in.buffered;
+    counters[TELEMETRY_H2_BUFFERED_OUT] = out.buffered;
+    counters[TELEMETRY_H2_QUEUED_IN] = in.queued;
+    counters[TELEMETRY_H2_QUEUED_OUT] = out.queued;
+    counters[TELEMETRY_H2_SEND_WINDOW_IN] = (uint64_t)in.send_window;
+    counters[TELEMETRY_H2_SEND_WINDOW_OUT] = (uint64_t)out.send_window;
+    counters[TELEMETRY_H2_RECEIVE_WINDOW_IN] = (uint64_t)in.receive_window;
+    counters[TELEMETRY_H2_RECEIVE_WINDOW_OUT] = (uint64_t)out.receive_window;
+    counters[TELEMETRY_H2_HANDLES] = h2_env_gauges(w->h2).streams;
+    counters[TELEMETRY_CHUNKS] = weft_chunk_pool_stats(w->chunks).live;
+}
+
 static void on_turn(void *user, int64_t now) {
     worker *w = user;
     if (w->h2) h2_env_set_now(w->h2, now);

@@ -94,6 +94,9 @@ void worker_drain(void *worker);
 /* Ends at once. */
 void worker_stop(void *worker);
 
+/* On the worker's thread: brings the gauges that nobody keeps up to date. */
+void worker_measure(worker *w);
+
 static inline int64_t worker_now(const worker *w) { return net_loop_now(w->loop); }
 static inline uint64_t *worker_counters(const worker *w) { return telemetry_at(w->metrics); }
 

@@ -311,6 +311,12 @@ int h2_conn_can_request(const h2_conn *c) {
            c->next_id <= STREAM_ID_MAX && c->streams_local < c->peer_max_streams;
 }
 
+size_t h2_conn_queued(const h2_conn *c) {
+    size_t sum = 0;
+    weft_list_each(&c->streams, at) { sum += WEFT_CONTAINER(at, h2_stream, all)->queue.bytes; }
+    return sum;
+}
+
 h2_conn_info h2_conn_get_info(const h2_conn *c) {
     return (h2_conn_info){.settings_received = c->got_settings,
                           .going_away = c->got_goaway || c->drain || c->failed,

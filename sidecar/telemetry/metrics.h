@@ -48,6 +48,22 @@
     X(DEADLINES, "weft_deadlines_total", "", COUNTER, "Calls ended by their deadline.")            \
     X(BYTES_IN, "weft_bytes_total", "direction=\"in\"", COUNTER, "Bytes of DATA by direction.")    \
     X(BYTES_OUT, "weft_bytes_total", "direction=\"out\"", COUNTER, "")                             \
+    X(H2_STREAMS_IN, "weft_h2_streams", "direction=\"inbound\"", GAUGE, "Streams open now.")       \
+    X(H2_STREAMS_OUT, "weft_h2_streams", "direction=\"outbound\"", GAUGE, "")                      \
+    X(H2_BUFFERED_IN, "weft_h2_buffered_bytes", "direction=\"inbound\"", GAUGE,                    \
+      "Bytes received that wait for the other side to take them.")                                 \
+    X(H2_BUFFERED_OUT, "weft_h2_buffered_bytes", "direction=\"outbound\"", GAUGE, "")              \
+    X(H2_QUEUED_IN, "weft_h2_queued_bytes", "direction=\"inbound\"", GAUGE,                        \
+      "Bytes that wait to be sent.")                                                               \
+    X(H2_QUEUED_OUT, "weft_h2_queued_bytes", "direction=\"outbound\"", GAUGE, "")                  \
+    X(H2_SEND_WINDOW_IN, "weft_h2_send_window_bytes", "direction=\"inbound\"", GAUGE,              \
+      "What connections allow us to send now.")                                                    \
+    X(H2_SEND_WINDOW_OUT, "weft_h2_send_window_bytes", "direction=\"outbound\"", GAUGE, "")        \
+    X(H2_RECEIVE_WINDOW_IN, "weft_h2_receive_window_bytes", "direction=\"inbound\"", GAUGE,        \
+      "What connections allow peers to send now.")                                                 \
+    X(H2_RECEIVE_WINDOW_OUT, "weft_h2_receive_window_bytes", "direction=\"outbound\"", GAUGE, "")  \
+    X(H2_HANDLES, "weft_h2_stream_handles", "", GAUGE, "Streams not yet given back.")              \
+    X(CHUNKS, "weft_chunks", "", GAUGE, "Chunks of 16 KiB in use.")                                \
     X(H2_ABUSE, "weft_h2_abuse_total", "", COUNTER, "Connections closed for abuse.")               \
     X(SPANS, "weft_spans_total", "", COUNTER, "Spans recorded.")                                   \
     X(SPANS_DROPPED, "weft_spans_dropped_total", "", COUNTER, "Spans lost: the buffer was full.")  \

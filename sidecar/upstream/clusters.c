@@ -143,3 +143,11 @@ const config_cluster *upstream_cluster_config(const upstream_cluster *cluster) {
     return cluster->config;
 }
 size_t upstream_conns_up(const upstream *u) { return u->up; }
+
+void upstream_add(const upstream *u, wire_sum *sum) {
+    for (uint32_t i = 0; i < u->count; i++) {
+        const cluster_set *set = u->clusters[i].set;
+        for (uint32_t k = 0; k < set->count; k++)
+            if (set->all[k]->pool) pool_add(set->all[k]->pool, sum);
+    }
+}

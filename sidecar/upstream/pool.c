@@ -55,6 +55,10 @@ uint32_t upstream_conns(const cluster_endpoint *endpoint) {
     return p ? p->count : 0;
 }
 
+void pool_add(const pool *p, wire_sum *sum) {
+    weft_list_each(&p->conns, at) { wire_add(&WEFT_CONTAINER(at, pool_conn, link)->wire, sum); }
+}
+
 h2_conn *pool_pick(pool *p) {
     weft_list_each(&p->conns, at) {
         const pool_conn *c = WEFT_CONTAINER(at, pool_conn, link);

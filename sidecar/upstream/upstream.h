@@ -61,6 +61,8 @@ const config_cluster *upstream_cluster_config(const upstream_cluster *cluster);
 size_t upstream_conns_up(const upstream *u);
 /* Of one endpoint, dialling ones too. */
 uint32_t upstream_conns(const cluster_endpoint *endpoint);
+/* Adds what the connections to all endpoints hold. */
+void upstream_add(const upstream *u, wire_sum *sum);
 
 /* ---- attempts */
 
@@ -156,6 +158,7 @@ bool pool_is_down(const cluster_endpoint *endpoint, int64_t now);
 int pool_join(pool *p, attempt *a, attempt_error *error);
 void pool_leave(attempt *a);
 void pool_drain(pool *p);
+void pool_add(const pool *p, wire_sum *sum);
 
 /* attempt.c */
 extern const h2_callbacks upstream_stream_callbacks;

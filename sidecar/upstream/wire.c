@@ -126,6 +126,16 @@ void wire_drain(wire *w) {
     }
 }
 
+void wire_add(const wire *w, wire_sum *sum) {
+    if (!w->h2) return;
+    const h2_conn_info info = h2_conn_get_info(w->h2);
+    sum->streams += info.streams_local + info.streams_peer;
+    sum->buffered += info.buffered;
+    sum->queued += info.output + h2_conn_queued(w->h2) + net_conn_unsent(w->net);
+    sum->send_window += info.send_window;
+    sum->receive_window += info.recv_window;
+}
+
 void wire_limits(const config_h2 *config, bool inbound, h2_limits *limits) {
     h2_limits_peer(limits);
     limits->max_streams = inbound ? config->max_streams : 0;

@@ -49,6 +49,16 @@ void wire_want_write(h2_conn *conn);
 /* Graceful end: GOAWAY, streams may finish. Before it is open: at once. */
 void wire_drain(wire *w);
 
+/* What connections hold now: sums, for metrics. */
+typedef struct wire_sum {
+    uint64_t streams;  /* open */
+    uint64_t buffered; /* bytes received that nobody has taken yet */
+    uint64_t queued;   /* bytes to be sent: of streams, of the connection, of its transport */
+    int64_t send_window, receive_window; /* of connections, not of streams */
+} wire_sum;
+/* Adds one; before it is open there is nothing to add. */
+void wire_add(const wire *w, wire_sum *sum);
+
 /* What the configuration says, as the engine wants it. `inbound`: the peer opens streams. */
 void wire_limits(const config_h2 *config, bool inbound, h2_limits *limits);
 

@@ -313,6 +313,9 @@ typedef struct h2_conn_info {
 } h2_conn_info;
 h2_conn_info h2_conn_get_info(const h2_conn *conn);
 
+/* Payload bytes that the connection's streams queue; goes through all of them. */
+size_t h2_conn_queued(const h2_conn *conn);
+
 /* 1 when h2_request would not say WEFT_EAGAIN or WEFT_ECLOSED now. */
 int h2_conn_can_request(const h2_conn *conn);
 
