@@ -108,13 +108,17 @@ static stack_verdict step_route(call *c) {
     return STACK_NEXT;
 }
 
-/* ---- deadline: the least of the caller's and the route's */
+/* ---- deadline: the least of the caller's, the route's, the listener's and the cluster's */
+
+static int64_t shorter(int64_t left, int64_t limit) { return limit && limit < left ? limit : left; }
 
 static stack_verdict step_deadline(call *c) {
     const http_field *timeout = http_fields_find(&c->request, HTTP_NAME_GRPC_TIMEOUT);
     int64_t asked = -1;
     if (timeout && http_timeout_parse(timeout->value, timeout->value_len, &asked)) asked = -1;
-    const int64_t left = route_timeout(c->route, asked);
+    int64_t left = route_timeout(c->route, asked);
+    left = shorter(left, c->down->listener->config->h2.max_stream_duration);
+    left = shorter(left, c->cluster->h2.max_stream_duration);
     if (left > INT64_MAX - c->started) return STACK_NEXT;
     c->deadline = c->started + left;
     weft_timer_arm(net_loop_timers(c->worker->loop), &c->deadline_timer, c->deadline);

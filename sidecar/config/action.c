@@ -205,7 +205,7 @@ static void take_forward(config_build *b, const EnvoyRoute__RouteAction *from, c
     build_in(b, "route");
     take_cluster(b, from, out);
     out->timeout = build_duration(b, "timeout", from->timeout, 0, 0, BUILD_LONGEST);
-    out->idle_timeout = build_duration(b, "idle_timeout", from->idle_timeout, 0, 0, BUILD_LONGEST);
+    build_no_timeout(b, "idle_timeout", from->idle_timeout);
     if (from->priority == ENVOY_CORE__ROUTING_PRIORITY__HIGH)
         out->priority = CONFIG_CLASS_CRITICAL;
     else if (from->priority != ENVOY_CORE__ROUTING_PRIORITY__DEFAULT)

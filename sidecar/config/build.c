@@ -133,6 +133,11 @@ int64_t build_duration(config_build *b, const char *field, const Google__Protobu
     return standard;
 }
 
+void build_no_timeout(config_build *b, const char *field, const Google__Protobuf__Duration *given) {
+    if (given && (given->seconds || given->nanos))
+        build_unsupported(b, field, "0s, or remove it; timeout and max_stream_duration are");
+}
+
 uint32_t build_u32(config_build *b, const char *field, const Google__Protobuf__UInt32Value *given,
                    uint32_t standard, uint32_t min, uint32_t max) {
     if (!given) return standard;

@@ -88,6 +88,8 @@ config_text build_text(config_build *b, const char *text);
 int64_t build_duration(config_build *b, const char *field, const Google__Protobuf__Duration *given,
                        int64_t standard, int64_t min, int64_t max);
 #define BUILD_LONGEST (365 * 24 * 3600 * INT64_C(1000000000))
+/* Refuses a timeout that is not kept: only 0, which is none, may be written. */
+void build_no_timeout(config_build *b, const char *field, const Google__Protobuf__Duration *given);
 
 /* A wrapped number within `min` … `max`. */
 uint32_t build_u32(config_build *b, const char *field, const Google__Protobuf__UInt32Value *given,

@@ -76,7 +76,6 @@ typedef struct config_h2 {
     int64_t max_stream_duration; /* 0: none */
     uint32_t max_headers;        /* fields of a list, default 100 */
     uint32_t max_header_bytes;   /* of a list, default 60 KiB */
-    int64_t stream_idle_timeout; /* 0: none */
 } config_h2;
 
 typedef enum config_direction { CONFIG_INBOUND, CONFIG_OUTBOUND } config_direction;
@@ -270,7 +269,6 @@ typedef struct config_route {
     uint32_t reply_status; /* CONFIG_REPLY: HTTP status */
     config_text reply_body;
     int64_t timeout;             /* for the whole call; 0: none */
-    int64_t idle_timeout;        /* 0: the listener's */
     int64_t max_stream_duration; /* 0: none */
     int64_t grpc_timeout_max;    /* caps the caller's; 0: no cap. See grpc_timeout_capped */
     bool grpc_timeout_capped;    /* grpc_timeout_header_max was set */

@@ -127,8 +127,7 @@ static void take_manager(config_build *b, const EnvoyHcm__HttpConnectionManager 
     out->h2.max_header_bytes =
         1024 * build_u32(b, "max_request_headers_kb", from->max_request_headers_kb,
                          out->h2.max_header_bytes / 1024, 1, 1024);
-    out->h2.stream_idle_timeout =
-        build_duration(b, "stream_idle_timeout", from->stream_idle_timeout, 0, 0, BUILD_LONGEST);
+    build_no_timeout(b, "stream_idle_timeout", from->stream_idle_timeout);
     take_http_filters(b, from);
     out->routes = take_routes(b, from);
 }

@@ -465,6 +465,19 @@ def test_limits(rig, certs):
                                 ("None", grpc.StatusCode.UNIMPLEMENTED, "/test.Echo/None")):
         got, text, _ = code_of(lambda: client.unary(method))
         assert got == code and words in text and "\n" not in text, (method, got, text)
+    for name, one, more in (("listener", "common_http_protocol_options: {max_stream_duration: 0.2s}", ""),
+                            ("cluster", "", "{max_stream_duration: 0.2s}")):
+        at = f"unix:{rig.path('short-' + name)}"
+        made = rig_of.cluster("app", [where])
+        if more:
+            made = made.replace("explicit_http_config:",
+                                f"common_http_protocol_options: {more}\n        explicit_http_config:")
+        rig_of.Sidecar(rig, "short-" + name, [rig_of.listener("out", at, rig_of.to("app"), more=one)],
+                       [made])
+        assert handler.cancelled.wait(10), "the call before was not cancelled"
+        handler.cancelled.clear()
+        code, text, _ = code_of(lambda: Client(at).unary("Slow"))
+        assert code == grpc.StatusCode.DEADLINE_EXCEEDED and "eadline" in text, (name, code, text)
     gate = threading.Event()
 
     def talk():

@@ -64,7 +64,6 @@ static void full_listener(const config_snapshot *s) {
     assert_int_equal(l->h2.max_stream_duration, 600 * S);
     assert_int_equal(l->h2.max_headers, 64);
     assert_int_equal(l->h2.max_header_bytes, 32 << 10);
-    assert_int_equal(l->h2.stream_idle_timeout, 300 * S);
 }
 
 static void full_routes(const config_snapshot *s) {
