@@ -1,5 +1,8 @@
 #include "sidecar/operate.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "sidecar/admin/admin.h"
 #include "weft/mem.h"
 
@@ -16,11 +19,52 @@ static uint32_t connections(void *user, const cluster_endpoint *endpoint) {
     return upstream_conns(endpoint);
 }
 
+/* What the engine counts by itself, as it is shown. */
+#define L(to, from) \
+    { TELEMETRY_H2_##to, offsetof(h2_stats, from) }
+static const struct {
+    telemetry_counter to;
+    size_t from;
+} h2_shown[] = {
+    L(LIMIT_HEADER_LIST, limit_header_list),
+    L(LIMIT_HEADER_FIELDS, limit_header_fields),
+    L(LIMIT_HEADER_BLOCK, limit_header_block),
+    L(LIMIT_CONTINUATION, limit_continuation),
+    L(LIMIT_HPACK_BOMB, limit_hpack_bomb),
+    L(LIMIT_STREAM_QUEUE, limit_stream_queue),
+    L(LIMIT_OUTPUT, limit_output),
+    L(LIMIT_SETTINGS, limit_settings),
+    L(LIMIT_PING, limit_ping),
+    L(LIMIT_PRIORITY, limit_priority),
+    L(LIMIT_WINDOW_UPDATE, limit_window_update),
+    L(LIMIT_EMPTY_DATA, limit_empty_data),
+    L(LIMIT_UNKNOWN, limit_unknown),
+    L(LIMIT_RESET, limit_reset),
+    L(LIMIT_MADE_RESET, limit_made_reset),
+    L(TIMEOUT_SETTINGS, timeout_settings),
+    L(TIMEOUT_HEADER, timeout_header),
+    L(TIMEOUT_PING, timeout_ping),
+    L(TIMEOUT_IDLE, timeout_idle),
+    L(REFUSED, refused_streams),
+    L(CONN_ERRORS, conn_errors),
+    L(STREAM_ERRORS, stream_errors),
+};
+#undef L
+
+static void count_limits(worker *w) {
+    const char *stats = (const char *)h2_env_stats(w->h2);
+    uint64_t *counters = worker_counters(w);
+    for (size_t i = 0; i < sizeof h2_shown / sizeof *h2_shown; i++)
+        memcpy(&counters[h2_shown[i].to], stats + h2_shown[i].from, sizeof *counters);
+    counters[TELEMETRY_REFUSED_PEERS] = net_loop_stats(w->loop)->refused_peers;
+}
+
 static void collect(void *user, admin_sum *sum) {
     worker *w = user;
     const unsigned wanted = admin_sum_wants(sum);
     if (wanted & ADMIN_METRICS) {
         worker_measure(w);
+        count_limits(w);
         admin_sum_telemetry(sum, w->metrics);
     }
     if (!(wanted & ADMIN_CLUSTERS)) return;

@@ -64,7 +64,35 @@
     X(H2_RECEIVE_WINDOW_OUT, "weft_h2_receive_window_bytes", "direction=\"outbound\"", GAUGE, "")  \
     X(H2_HANDLES, "weft_h2_stream_handles", "", GAUGE, "Streams not yet given back.")              \
     X(CHUNKS, "weft_chunks", "", GAUGE, "Chunks of 16 KiB in use.")                                \
-    X(H2_ABUSE, "weft_h2_abuse_total", "", COUNTER, "Connections closed for abuse.")               \
+    X(H2_LIMIT_HEADER_LIST, "weft_h2_limits_total", "limit=\"header_list\"", COUNTER,              \
+      "Peers that reached a limit of HTTP/2.")                                                     \
+    X(H2_LIMIT_HEADER_FIELDS, "weft_h2_limits_total", "limit=\"header_fields\"", COUNTER, "")      \
+    X(H2_LIMIT_HEADER_BLOCK, "weft_h2_limits_total", "limit=\"header_block\"", COUNTER, "")        \
+    X(H2_LIMIT_CONTINUATION, "weft_h2_limits_total", "limit=\"continuation\"", COUNTER, "")        \
+    X(H2_LIMIT_HPACK_BOMB, "weft_h2_limits_total", "limit=\"hpack_bomb\"", COUNTER, "")            \
+    X(H2_LIMIT_STREAM_QUEUE, "weft_h2_limits_total", "limit=\"stream_queue\"", COUNTER, "")        \
+    X(H2_LIMIT_OUTPUT, "weft_h2_limits_total", "limit=\"output\"", COUNTER, "")                    \
+    X(H2_LIMIT_SETTINGS, "weft_h2_limits_total", "limit=\"settings\"", COUNTER, "")                \
+    X(H2_LIMIT_PING, "weft_h2_limits_total", "limit=\"ping\"", COUNTER, "")                        \
+    X(H2_LIMIT_PRIORITY, "weft_h2_limits_total", "limit=\"priority\"", COUNTER, "")                \
+    X(H2_LIMIT_WINDOW_UPDATE, "weft_h2_limits_total", "limit=\"window_update\"", COUNTER, "")      \
+    X(H2_LIMIT_EMPTY_DATA, "weft_h2_limits_total", "limit=\"empty_data\"", COUNTER, "")            \
+    X(H2_LIMIT_UNKNOWN, "weft_h2_limits_total", "limit=\"unknown\"", COUNTER, "")                  \
+    X(H2_LIMIT_RESET, "weft_h2_limits_total", "limit=\"reset\"", COUNTER, "")                      \
+    X(H2_LIMIT_MADE_RESET, "weft_h2_limits_total", "limit=\"made_reset\"", COUNTER, "")            \
+    X(H2_TIMEOUT_SETTINGS, "weft_h2_timeouts_total", "what=\"settings\"", COUNTER,                 \
+      "Connections ended because something took too long.")                                        \
+    X(H2_TIMEOUT_HEADER, "weft_h2_timeouts_total", "what=\"header\"", COUNTER, "")                 \
+    X(H2_TIMEOUT_PING, "weft_h2_timeouts_total", "what=\"ping\"", COUNTER, "")                     \
+    X(H2_TIMEOUT_IDLE, "weft_h2_timeouts_total", "what=\"idle\"", COUNTER, "")                     \
+    X(H2_REFUSED, "weft_h2_refused_streams_total", "", COUNTER,                                    \
+      "Streams refused above max_concurrent_streams.")                                             \
+    X(H2_CONN_ERRORS, "weft_h2_connection_errors_total", "", COUNTER,                              \
+      "Connections ended because of a mistake of the peer's.")                                     \
+    X(H2_STREAM_ERRORS, "weft_h2_stream_errors_total", "", COUNTER,                                \
+      "Streams reset because of a mistake of the peer's.")                                         \
+    X(REFUSED_PEERS, "weft_connections_refused_total", "", COUNTER,                                \
+      "Connections refused on arrival: too many, or of another user.")                             \
     X(SPANS, "weft_spans_total", "", COUNTER, "Spans recorded.")                                   \
     X(SPANS_DROPPED, "weft_spans_dropped_total", "", COUNTER, "Spans lost: the buffer was full.")  \
     X(SERIES, "weft_metric_series", "", GAUGE, "Series held.")                                     \

@@ -496,6 +496,31 @@ def test_limits(rig, certs):
     server.stop(0)
 
 
+def test_counted(rig, certs):
+    """Limits of HTTP/2 hold against a client, and /metrics says so."""
+    del certs
+    where, out, admin = (f"unix:{rig.path('counted-' + n)}" for n in ("app", "out", "admin"))
+    server, _ = serve(where)
+    rig_of.Sidecar(rig, "counted", [rig_of.listener("out", out, rig_of.to("app"))],
+                   [rig_of.cluster("app", [where])], admin=admin)
+    client = Client(out)
+
+    def metrics():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(admin[len("unix:"):])
+            s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+
+    limit = 'weft_h2_limits_total{limit="header_fields"} '
+    assert limit + "0" in metrics()
+    many = tuple((f"x-{i}", "y") for i in range(120))
+    code, _, _ = code_of(lambda: client.unary("Unary", b"x", metadata=many))
+    assert code is not None, "120 header fields were let through"
+    assert limit + "1" in metrics(), metrics()
+    assert client.unary("Unary", b"x"), "the connection did not survive"
+    server.stop(0)
+
+
 def test_kill_behind(rig, certs):
     """The app of one of two sidecars is killed: its sidecar says that calls were not processed."""
     apps = [start_named(rig, f"unix:{rig.path('kb%d' % i)}", "k%d" % i) for i in range(2)]
@@ -532,7 +557,7 @@ def main():
         server.wait_for_termination()
         return 0
     tests = [test_hops, test_canary, test_refusals, test_kill, test_kill_behind, test_retry,
-             test_limits, test_stalled, test_drain]
+             test_limits, test_counted, test_stalled, test_drain]
     wanted = sys.argv[1:]
     failed = 0
     rig = rig_of.Rig()
