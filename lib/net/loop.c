@@ -278,9 +278,10 @@ static int wait_events(net_loop *loop, int64_t max_wait) {
     }
     if (!count) count = epoll_wait(loop->epoll, events, EVENTS_MAX, timeout);
     if (count < 0 && errno != EINTR) return WEFT_EIO;
-    /* Before the queue is looked at: a post after that wakes again. */
-    atomic_store(&loop->woken, false);
     for (int i = 0; i < count; i++) note(loop, &events[i]);
+    /* After `wake` was read, or a post in between would be taken for one that woke us already; and
+     * before the queue is looked at: a post after that wakes again. */
+    atomic_store(&loop->woken, false);
     return 0;
 }
 
