@@ -32,6 +32,7 @@ include mk/build.mk
 include mk/test.mk
 include mk/bench.mk
 include mk/check.mk
+include mk/docs.mk
 include mk/install.mk
 
 .PHONY: all deps clean help demo
