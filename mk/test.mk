@@ -33,7 +33,8 @@ TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_route := testsupport sidecar_route sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_admin := testsupport sidecar_admin sidecar_export sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb net crypto http base
-TEST_UNITS_sidecar_upstream := testsupport sidecar_upstream sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb h2 http net crypto base
+# Its contract is kept by the call above it, so the whole data path is there.
+TEST_UNITS_sidecar_upstream := testsupport $(SIDECAR_PROGRAM_UNITS)
 TEST_UNITS_all := testsupport testgen shop tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
 UNIT_TEST_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
@@ -47,6 +48,17 @@ endef
 $(foreach t,$(filter tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(TEST_UNITS_base))))
 $(foreach t,$(filter-out tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(call test_units,$t),$(if $(TEST_UNITS_$(call room_of,$t)),,$(USE_CORE)),$(GEN2_H))))
 $(foreach t,$(INT_TEST_C),$(eval $(call test_rule,$t,$(TEST_UNITS_all),$(USE_CORE),$(GEN2_H))))
+# The sidecars' peers in integration tests: tests/integration/sidecar_*.c, a program each.
+INT_PEER_HELPERS := tests/integration/sidecar_plan.c tests/bench/bench.c
+INT_PEER_C := $(filter-out $(INT_PEER_HELPERS),$(sort $(wildcard tests/integration/sidecar_*.c)))
+INT_PEERS := $(patsubst %.c,$(BUILD)/bin/%,$(INT_PEER_C))
+$(foreach t,$(INT_PEER_C),$(eval $(call program_rule,$(t:%.c=%),$(call objs,$t $(INT_PEER_HELPERS)),h2 http net crypto base)))
+$(call objs,$(INT_PEER_C) $(INT_PEER_HELPERS)): | $(GEN0_H) $(DEPS_BUILD)
+# Services that suites start: tests/integration/NAME/*.c, a program each.
+INT_SERVICE_C := $(sort $(wildcard tests/integration/*/*.c))
+INT_SERVICES := $(patsubst %.c,$(BUILD)/bin/%,$(INT_SERVICE_C))
+$(foreach t,$(INT_SERVICE_C),$(eval $(call program_rule,$(t:%.c=%),$(call objs,$t),testgen $(CORE_PROGRAM_UNITS),$(USE_CORE))))
+$(call objs,$(INT_SERVICE_C)): | $(GEN0_H) $(GEN2_H) $(DEPS_BUILD)
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/bin/%,$(UNIT_TEST_SRC))
 
 # ---- conformance: tests/conformance/test_*.c, cmocka programs too, named by what they hold us to
@@ -73,7 +85,7 @@ LINT_SUITES := tests/integration/test_lint.sh
 INT_SUITES := $(filter-out $(LINT_SUITES),$(wildcard tests/integration/test_*.sh tests/integration/test_*.py)) \
     $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C))
 GOLDEN_SUITES := $(wildcard tests/golden/run.sh)
-TEST_PROGRAMS = $(UNIT_TESTS) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C))
+TEST_PROGRAMS = $(UNIT_TESTS) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) $(INT_PEERS) $(INT_SERVICES)
 
 .PHONY: test unit golden integration conformance bench-h2
 test: $(ALL) $(TEST_PROGRAMS) | $(DEPS_TEST) ## Run unit, golden and integration tests (5 minutes at most)
@@ -91,7 +103,7 @@ conformance: $(CONF_TESTS) | $(DEPS_TEST) ## Hold HTTP/2 and HPACK to their RFCs
 bench-h2: $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_H2)) ## Measure the HTTP/2 engine alone
 	@for b in $^; do $$b; tests/bench/instructions $$b 16; tests/bench/instructions $$b 16 hop; done
 
-integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
+integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) $(INT_PEERS) $(INT_SERVICES) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
 	@$(RUN) $(call picked,$(INT_SUITES))
 
 # ---- benchmarks: tests/bench/NAME_bench.c, a program each that prints a table

@@ -328,7 +328,7 @@ static bool may_hold(const call *c) {
 static void on_response(call *c, http_fields *fields, bool end) {
     if (end) {
         const int code = status_of(c, fields, false);
-        if (retry_status(c, fields, code)) return;
+        if (retry_status(c, fields, code) || retry_http(c, fields)) return;
         if (code && !c->inbound) strip_unprocessed(fields);
         c->grpc_status = code;
         if (forward_headers(c, fields, true)) call_answered(c);

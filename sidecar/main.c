@@ -24,6 +24,7 @@
 typedef struct settings {
     const char *config;
     const char *spans;
+    const char *dns;
     int64_t workers;
     int64_t drain;
     double trace_ratio;
@@ -78,6 +79,13 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
          .value = "FILE",
          .env = "WEFT_SPANS",
          .help = "Where spans go, a line of JSON each; appended. None: nowhere."},
+        {.name = "dns",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &s->dns,
+         .value = "ADDRESSES",
+         .env = "WEFT_DNS",
+         .help = "DNS servers for STRICT_DNS clusters: 127.0.0.1:5353,[::1]:53. None: "
+                 "/etc/resolv.conf's."},
         {.name = "trace-ratio",
          .type = WEFT_FLAG_DOUBLE,
          .to.real = &s->trace_ratio,
@@ -178,6 +186,7 @@ static int prepare(program *p) {
     s->self_id = p->certs.self;
     s->trace_ratio = p->set.trace_ratio;
     s->drain = p->set.drain;
+    s->dns = p->set.dns;
     s->spans_fd = -1;
     if (p->set.spans) {
         s->spans_fd = open(p->set.spans, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);

@@ -143,7 +143,9 @@ void worker_measure(worker *w) {
     counters[TELEMETRY_H2_RECEIVE_WINDOW_IN] = (uint64_t)in.receive_window;
     counters[TELEMETRY_H2_RECEIVE_WINDOW_OUT] = (uint64_t)out.receive_window;
     counters[TELEMETRY_H2_HANDLES] = h2_env_gauges(w->h2).streams;
-    counters[TELEMETRY_CHUNKS] = weft_chunk_pool_stats(w->chunks).live;
+    const weft_chunk_stats chunks = weft_chunk_pool_stats(w->chunks);
+    counters[TELEMETRY_CHUNKS] = chunks.live;
+    counters[TELEMETRY_CHUNK_PIECES] = chunks.links;
 }
 
 static void on_turn(void *user, int64_t now) {
@@ -193,8 +195,8 @@ static int listen_all(worker *w) {
         l->config = &snapshot->listeners[i];
         l->tls = w->shared->listener_tls[i];
         wire_limits(&l->config->h2, true, &l->limits);
-        const int fd = dup(w->shared->sockets[i]);
-        if (fd < 0) return WEFT_EIO;
+        const int fd = w->shared->sim ? -1 : dup(w->shared->sockets[i]);
+        if (fd < 0 && !w->shared->sim) return WEFT_EIO;
         const bool local = l->config->address.kind == WEFT_ADDR_UNIX ||
                            l->config->address.kind == WEFT_ADDR_ABSTRACT;
         const net_listen what = {.addr = &l->config->address,
@@ -220,7 +222,7 @@ static bool needs_dns(const config_snapshot *snapshot) {
 }
 
 static int make_engine(worker *w) {
-    const uint64_t seed = weft_rng_system_seed();
+    const uint64_t seed = w->shared->seed ? w->shared->seed : weft_rng_system_seed();
     weft_rng_seed(&w->rng, seed ^ (uint64_t)w->index << 32);
     w->chunks = weft_chunk_pool_new(0, 0);
     w->fields = http_pool_new(0, weft_rng_u64(&w->rng));
@@ -231,10 +233,14 @@ static int make_engine(worker *w) {
     w->h2 = h2_env_new(w->chunks, w->fields, weft_rng_u64(&w->rng));
     (void)config_reader_poll(w->reader);
     if (!w->h2 || !config_reader_view(w->reader)) return WEFT_ENOMEM;
-    const net_loop_config config = {.chunks = w->chunks, .on_turn = on_turn, .user = w};
+    const net_loop_config config = {.chunks = w->chunks,
+                                    .sim = w->shared->sim,
+                                    .host = w->shared->host,
+                                    .on_turn = on_turn,
+                                    .user = w};
     const int rc = net_loop_new(&config, &w->loop);
     if (rc || !needs_dns(w->shared->snapshot)) return rc;
-    const net_dns_config dns = {0};
+    const net_dns_config dns = {.servers = w->shared->dns};
     return net_resolver_new(w->loop, &dns, &w->resolver);
 }
 

@@ -31,6 +31,11 @@ typedef struct sidecar_shared {
     int spans_fd;                /* where spans go as JSON lines; -1: nowhere */
     void (*drained)(void *user); /* a worker has nothing left; on its thread */
     void *user;
+    const char *dns; /* servers to ask in place of /etc/resolv.conf's; NULL: those */
+    struct net_sim
+        *sim;         /* tests: a simulated network in place of sockets, our host in it, and the */
+    const char *host; /* seed of all that is drawn (0: the system's) */
+    uint64_t seed;
 } sidecar_shared;
 
 /* A listener as one worker has it. */
