@@ -69,8 +69,14 @@ twice: all ## Prove that a second make does nothing and a touched contract rebui
 fresh: | $(DEPS_CI) ## Demo and test a clean clone in a chroot of Debian's base system (root)
 	@BUILD='$(abspath $(BUILD))' tools/fresh.sh
 
+# make test ends 10,000 calls that way.
+COUNT ?= 100000
+.PHONY: soak-calls
+soak-calls: $(ALL) $(INT_PEERS) | $(DEPS_TEST) ## End 100,000 calls in every way through two sidecars and find nothing left; COUNT=, SEED=
+	@COUNT=$(COUNT) $(RUN) tests/integration/test_sidecar_soak.py
+
 # One after another: each line is a make of its own that uses all processors.
-CI_STEPS := test lint lint-test clang asan tsan fuzz-replay fresh
+CI_STEPS := test lint lint-test clang asan tsan soak-calls fuzz-replay fresh
 ci: ## Everything of test, and lint, clang, sanitizers, corpora, a fresh machine (15 minutes)
 	@tools/ci.sh '$(BUILD)' $(CI_STEPS)
 

@@ -64,6 +64,8 @@
     X(H2_RECEIVE_WINDOW_OUT, "weft_h2_receive_window_bytes", "direction=\"outbound\"", GAUGE, "")  \
     X(H2_HANDLES, "weft_h2_stream_handles", "", GAUGE, "Streams not yet given back.")              \
     X(CHUNKS, "weft_chunks", "", GAUGE, "Chunks of 16 KiB in use.")                                \
+    X(CHUNK_PIECES, "weft_chunk_pieces", "", GAUGE,                                                \
+      "Pieces of chunks that wait somewhere; without them, chunks are for reading into.")          \
     X(H2_LIMIT_HEADER_LIST, "weft_h2_limits_total", "limit=\"header_list\"", COUNTER,              \
       "Peers that reached a limit of HTTP/2.")                                                     \
     X(H2_LIMIT_HEADER_FIELDS, "weft_h2_limits_total", "limit=\"header_fields\"", COUNTER, "")      \

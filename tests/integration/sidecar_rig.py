@@ -1,6 +1,8 @@
 """Sidecars for integration tests: certificates, bootstrap files, processes, ports.
 
 Certificates are made with the openssl program, as anyone outside the project would."""
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -207,6 +209,31 @@ class Rig:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def ask(admin, path):
+    """GET of an admin at the unix socket `admin`: (status, text)."""
+    connection = http.client.HTTPConnection("localhost", timeout=20)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(20)
+    connection.sock.connect(admin)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
+
+
+def ask_json(admin, path):
+    return json.loads(ask(admin, path)[1])
+
+
+def metrics(admin):
+    """/metrics as {"name{labels}": number}."""
+    status, text = ask(admin, "/metrics")
+    assert status == 200, text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#"]
+    return {name: float(value) for name, value in lines}
 
 
 def wait_for(check, seconds=10, what="a condition"):
