@@ -201,7 +201,8 @@ static int code_of(const attempt_error *error) {
     case ATTEMPT_TOO_LARGE:
         return WEFT_RESOURCE_EXHAUSTED;
     case ATTEMPT_RESET:
-        if (error->code == H2_NO_ERROR || error->code == H2_REFUSED_STREAM) return WEFT_UNAVAILABLE;
+        if (error->lost || error->code == H2_NO_ERROR || error->code == H2_REFUSED_STREAM)
+            return WEFT_UNAVAILABLE;
         return (int)http_grpc_from_h2(error->code);
     default:
         return WEFT_UNAVAILABLE;
@@ -209,8 +210,7 @@ static int code_of(const attempt_error *error) {
 }
 
 static void attempt_failed(call *c, const attempt_error *error) {
-    const bool lost = strstr(error->text, "lost the connection") != NULL;
-    const int code = lost ? WEFT_UNAVAILABLE : code_of(error);
+    const int code = code_of(error);
     const bool before = c->state < CALL_FORWARDING;
     end_attempt(c, code, error->text);
     if (before && error->unprocessed &&

@@ -9,6 +9,7 @@ int attempt_fail(attempt_error *error, attempt_fault fault, const char *format, 
     va_start(args, format);
     error->fault = fault;
     error->unprocessed = true;
+    error->lost = false;
     error->code = H2_REFUSED_STREAM;
     (void)vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
@@ -133,6 +134,7 @@ void attempt_stream_reset(h2_stream *s, const h2_reset_info *info) {
                        info->conn_lost ? "" : ", ",
                        info->conn_lost ? "" : h2_code_name(info->code));
     error.unprocessed = info->unprocessed;
+    error.lost = info->conn_lost;
     error.code = info->code;
     a->failed = true;
     a->events->failed(a, &error);

@@ -78,6 +78,7 @@ typedef enum attempt_fault {
 typedef struct attempt_error {
     attempt_fault fault;
     bool unprocessed; /* the peer provably did nothing */
+    bool lost;        /* the connection broke, with ATTEMPT_RESET */
     uint32_t code;    /* h2_code, with ATTEMPT_RESET */
     char text[UPSTREAM_TEXT];
 } attempt_error;

@@ -31,21 +31,32 @@ static void tick(weft_timer *timer, int64_t now) {
 }
 
 static void grow_old(weft_timer *timer, int64_t now) {
-    (void)now;
-    wire_drain(timer->user);
+    wire *w = timer->user;
+    if (w->expires != INT64_MAX) {
+        const int64_t end = w->expires + WIRE_GRACE;
+        if (now >= end) {
+            h2_conn_abort(w->h2, H2_NO_ERROR, "the peer's certificate has expired");
+            fail(w, WEFT_ECLOSED);
+            return;
+        }
+        weft_timer_arm(net_loop_timers(net_conn_loop(w->net)), timer, end);
+    }
+    wire_drain(w);
 }
 
 static void arm_age(wire *w) {
     net_loop *loop = net_conn_loop(w->net);
     const net_conn_info info = net_conn_get_info(w->net);
-    int64_t left = w->max_age ? w->max_age : INT64_MAX;
+    const int64_t now = net_loop_now(loop);
+    int64_t end = w->max_age && w->max_age < INT64_MAX - now ? now + w->max_age : INT64_MAX;
     if (info.tls) {
         const int64_t expires = tls_session_info(info.tls).peer_expires;
         const int64_t valid = expires - weft_wall(net_loop_clock(loop));
-        if (expires != INT64_MAX && valid < left) left = valid > 0 ? valid : 0;
+        if (expires != INT64_MAX && valid < INT64_MAX - WIRE_GRACE - now)
+            w->expires = now + (valid > 0 ? valid : 0);
+        if (w->expires < end) end = w->expires;
     }
-    const int64_t now = net_loop_now(loop);
-    if (left < INT64_MAX - now) weft_timer_arm(net_loop_timers(loop), &w->age, now + left);
+    if (end != INT64_MAX) weft_timer_arm(net_loop_timers(loop), &w->age, end);
 }
 
 static void on_open(net_conn *conn) {
@@ -112,7 +123,12 @@ const net_handler wire_handler = {.on_open = on_open,
 
 void wire_init(wire *w, h2_role role, h2_env *env, const h2_limits *limits,
                const h2_callbacks *callbacks, const wire_ops *ops) {
-    *w = (wire){.env = env, .ops = ops, .limits = limits, .callbacks = callbacks, .role = role};
+    *w = (wire){.env = env,
+                .ops = ops,
+                .limits = limits,
+                .callbacks = callbacks,
+                .role = role,
+                .expires = INT64_MAX};
     weft_timer_init(&w->timer, tick, w);
     weft_timer_init(&w->age, grow_old, w);
 }

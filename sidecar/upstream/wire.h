@@ -1,5 +1,6 @@
 /* A connection that speaks HTTP/2: a net_conn and the h2_conn on top of it, either role.
- * It does not outlive its peer's certificate (contracts.md "Joining"): it is drained then.
+ * It does not outlive its peer's certificate (contracts.md "Joining"): it is drained then, and what is
+ * still open WIRE_GRACE later is cut off.
  *
  * It moves bytes between the two, keeps the engine's deadline in a timer, writes once a turn of the
  * loop, and takes both down together. Embedded at the front of whoever owns it; one worker's. */
@@ -11,6 +12,9 @@
 #include "sidecar/config/config.h"
 #include "weft/h2.h"
 #include "weft/net.h"
+
+/* What streams get when the peer's certificate has expired, ns. */
+#define WIRE_GRACE INT64_C(5000000000)
 
 typedef struct wire wire;
 
@@ -33,7 +37,8 @@ struct wire {
     h2_role role;
     int64_t max_age; /* ns after which it ends gracefully; 0: none */
     weft_timer timer;
-    weft_timer age; /* max_age, or the end of the peer's certificate */
+    weft_timer age;  /* max_age, or the end of the peer's certificate, then of its grace */
+    int64_t expires; /* that end, monotonic ns; INT64_MAX: none */
 };
 
 /* Fills everything but `net`. h2_conn_user is the wire. */
