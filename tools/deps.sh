@@ -1,13 +1,15 @@
 #!/bin/bash
 # Installs the Debian packages that a set of targets needs: tools/deps.sh [--verbose] SET…
 # Sets: build (libraries, programs, demo), test, ci, bench. Silent and quick when nothing is missing.
+# PACKAGE/PROGRAM is not needed where there is such a program, whoever installed it: packages of Node from
+# elsewhere bring npm along and refuse Debian's.
 set -eu
 
 build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
     libprotoc-dev grpc-proto libgrpc-dev libsqlite3-dev libyaml-dev libyajl-dev
     libssl-dev libc-ares-dev'
 test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl
-    clang g++'
+    clang g++ nodejs/node npm/npm'
 ci='valgrind libclang-rt-14-dev clang-format cppcheck debootstrap git'
 bench='haproxy nghttp2-proxy nginx'
 
@@ -24,15 +26,23 @@ for arg in "$@"; do
     esac
 done
 
+needed=
+for package in $wanted; do
+    case $package in
+    */*) command -v "${package#*/}" >/dev/null || needed+=" ${package%/*}" ;;
+    *) needed+=" $package" ;;
+    esac
+done
+
 if ! command -v dpkg-query >/dev/null; then
-    echo "deps: not a Debian system; make sure these or their like are installed:" $wanted >&2
+    echo "deps: not a Debian system; make sure these or their like are installed:" $needed >&2
     exit 0
 fi
 
 missing=()
 # shellcheck disable=SC2086
-have=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $wanted 2>/dev/null || true)"
-for package in $wanted; do
+have=" $(dpkg-query -W -f '${db:Status-Status}:${Package} ' $needed 2>/dev/null || true)"
+for package in $needed; do
     case $have in
     *" installed:$package "*) ;;
     *) missing+=("$package") ;;

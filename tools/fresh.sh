@@ -5,7 +5,7 @@
 #   BUILD=dir      where the chroot is made (default build)
 #   KEEP=1         leave the chroot for a look
 #   FRESH_STEPS=   targets to run (default: demo test); "true" runs none
-#   cache          ${XDG_CACHE_HOME:-/var/cache}/weft: the base system and downloaded packages
+#   cache          ${XDG_CACHE_HOME:-/var/cache}/weft: the base system and downloaded packages of apt and npm
 set -eu -o pipefail
 
 inside() { # runs in mount and pid namespaces of its own: every mount is gone when it ends
@@ -27,11 +27,13 @@ inside() { # runs in mount and pid namespaces of its own: every mount is gone wh
     ln -s pts/ptmx "$root/dev/ptmx"
     mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
     mount --bind "$cache/archives" "$root/var/cache/apt/archives"
+    mount --bind "$cache/npm" "$root/root/.npm"
 
     local keep=() name
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
         [ -z "${!name:-}" ] || keep+=("$name=${!name}")
     done
+    [ ! -f "$root/root/node-ca.pem" ] || keep+=(NODE_EXTRA_CA_CERTS=/root/node-ca.pem)
     local run=(chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 TERM=dumb
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${keep[@]}")
     "${run[@]}" git -c advice.detachedHead=false clone -q /root/head.bundle /root/weft
@@ -43,6 +45,21 @@ inside() { # runs in mount and pid namespaces of its own: every mount is gone wh
         "${run[@]}" make -C /root/weft --no-print-directory "$step" </dev/null
         say "make $step succeeded in $((SECONDS - start)) s"
     done
+}
+
+# The host's way to npm's registry, if it has npm: where it is, proxies, whom to trust. No credentials.
+npm_settings() {
+    local root=$1 cafile
+    if command -v npm >/dev/null && command -v node >/dev/null; then
+        (cd / && npm config list --json 2>/dev/null) | node -e '
+            const all = JSON.parse(require("fs").readFileSync(0, "utf8"));
+            for (const key of ["registry", "proxy", "https-proxy", "noproxy", "strict-ssl"])
+                if (String(all[key] ?? "")) console.log(`${key}=${all[key]}`);
+            if (all.cafile) console.log("cafile=/root/npm-ca.pem");' >"$root/root/.npmrc"
+        cafile=$(cd / && npm config get cafile 2>/dev/null)
+        [ ! -f "$cafile" ] || cp -L "$cafile" "$root/root/npm-ca.pem"
+    fi
+    [ ! -f "${NODE_EXTRA_CA_CERTS:-}" ] || cp -L "$NODE_EXTRA_CA_CERTS" "$root/root/node-ca.pem"
 }
 
 say() { printf 'fresh: %s\n' "$*"; }
@@ -62,7 +79,7 @@ trap '[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 root=$work/root
-mkdir -p "$root" "$cache/archives/partial"
+mkdir -p "$root" "$cache/archives/partial" "$cache/npm"
 
 # The suite and the mirror are the host's; so are its proxies.
 . /etc/os-release
@@ -112,7 +129,8 @@ END
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
 [ ! -s /etc/ssl/certs/ca-certificates.crt ] ||
     cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
-mkdir -p "$root/var/cache/apt/archives" "$root/var/lib/apt/lists/partial"
+mkdir -p "$root/var/cache/apt/archives" "$root/var/lib/apt/lists/partial" "$root/root/.npm"
+npm_settings "$root"
 
 changed=$(git status --porcelain | wc -l)
 [ "$changed" -eq 0 ] || say "$changed uncommitted changes are not part of this check"
