@@ -320,9 +320,21 @@ static void strip_unprocessed(http_fields *fields) {
     }
 }
 
+/* Whether policy_grants could say yes, as far as limits go. */
+static bool retries_left(const call *c) {
+    const config_class class = c->route->priority;
+    const config_thresholds *limits = &c->cluster->thresholds[class];
+    const cluster_shared *shared = &c->worker->shared->clusters[c->cluster->index];
+    if (limits->max_retries == UINT32_MAX)
+        return cluster_budget_left(&shared->budget, worker_now(c->worker), limits->budget_percent,
+                                   limits->budget_floor) > 0;
+    return c->retry_held ||
+           cluster_gauge_now(&shared->classes[class].retries) < limits->max_retries;
+}
+
 static bool may_hold(const call *c) {
     return c->request_ended && c->replayable && c->retry->codes && c->retry->peek > 0 &&
-           c->retries < c->retry->max_retries;
+           c->retries < c->retry->max_retries && retries_left(c);
 }
 
 static void on_response(call *c, http_fields *fields, bool end) {

@@ -311,6 +311,8 @@ int h2_conn_can_request(const h2_conn *c) {
            c->next_id <= STREAM_ID_MAX && c->streams_local < c->peer_max_streams;
 }
 
+void h2_conn_await_capacity(h2_conn *c) { c->want_capacity = true; }
+
 size_t h2_conn_queued(const h2_conn *c) {
     size_t sum = 0;
     weft_list_each(&c->streams, at) { sum += WEFT_CONTAINER(at, h2_stream, all)->queue.bytes; }

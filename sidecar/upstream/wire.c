@@ -42,6 +42,7 @@ static void grow_old(weft_timer *timer, int64_t now) {
         weft_timer_arm(net_loop_timers(net_conn_loop(w->net)), timer, end);
     }
     wire_drain(w);
+    if (w->ops->ending) w->ops->ending(w);
 }
 
 static void arm_age(wire *w) {

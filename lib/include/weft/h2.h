@@ -319,6 +319,9 @@ size_t h2_conn_queued(const h2_conn *conn);
 /* 1 when h2_request would not say WEFT_EAGAIN or WEFT_ECLOSED now. */
 int h2_conn_can_request(const h2_conn *conn);
 
+/* As if h2_request had just said WEFT_EAGAIN: on_capacity will tell. For who asked h2_conn_can_request. */
+void h2_conn_await_capacity(h2_conn *conn);
+
 /* ---- streams */
 
 /* Client: opens a stream and queues its HEADERS; the list is neither kept nor validated. `end`: there is no

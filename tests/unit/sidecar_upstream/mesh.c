@@ -379,6 +379,7 @@ static void endpoints_text(const mesh *m, const mesh_config *config, weft_buf *o
 }
 
 static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
+    const char *more = config->cluster ? config->cluster : "";
     weft_buf_printf(
         out,
         "node: {id: t, cluster: test.shop}\n"
@@ -408,13 +409,12 @@ static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
         "  - name: echo\n"
         "    type: %s\n"
         "    connect_timeout: 1s\n"
-        "    http2_protocol_options: {}\n"
-        "%s"
+        "%s%s"
         "    load_assignment:\n"
         "      endpoints:\n"
         "      - lb_endpoints:\n",
         config->route ? config->route : "", config->dns ? "STRICT_DNS" : "STATIC",
-        config->cluster ? config->cluster : "");
+        strstr(more, "http2_protocol_options") ? "" : "    http2_protocol_options: {}\n", more);
     endpoints_text(m, config, out);
 }
 
@@ -479,7 +479,7 @@ void mesh_open(mesh *m, const mesh_config *config) {
 
 void mesh_client_leave(mesh *m) {
     if (m->client.net) net_conn_abort(m->client.net, 0, "leaving");
-    mesh_run(m, 0);
+    for (int i = 0; i < 100 && m->worker.down_count; i++) mesh_run(m, 10);
 }
 
 static void check_idle(mesh *m) {
