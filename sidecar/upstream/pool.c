@@ -315,7 +315,6 @@ static void on_ending(wire *w) {
 static void on_capacity(h2_conn *conn) { serve(conn_of(conn)->pool); }
 
 static void on_closed(wire *w, int error, const char *reason) {
-    (void)error;
     pool_conn *c = (pool_conn *)w;
     pool *p = c->pool;
     cluster_endpoint *e = p->endpoint;
@@ -330,6 +329,9 @@ static void on_closed(wire *w, int error, const char *reason) {
     if (failed) {
         if (p->cluster->tls) counters(p)[TELEMETRY_HANDSHAKES_OUT_FAILED]++;
         dial_failed(p, reason);
+    } else if (error) {
+        weft_log(WEFT_LOG_INFO, "connection lost", WEFT_S("cluster", p->cluster->config->name),
+                 WEFT_S("endpoint", e->text), WEFT_S("reason", reason));
     }
     attend(p, failed);
     cluster_endpoint_unref(e);

@@ -21,8 +21,6 @@ typedef struct wire wire;
 typedef struct wire_ops {
     /* The transport is ready (under TLS: with a peer that was accepted) and h2 exists. May be NULL. */
     void (*open)(wire *w);
-    /* It has grown old and begins to drain. May be NULL. */
-    void (*leaving)(wire *w);
     /* It grew too old, or its peer's certificate did: it ends gracefully. May be NULL. */
     void (*ending)(wire *w);
     /* The last call: every stream was told, `net` and `h2` are gone. `reason` is one line; `error`
