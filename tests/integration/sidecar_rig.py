@@ -91,7 +91,7 @@ def address(where):
 
 
 def listener(name, where, routes, inbound=False, tls=None, more=""):
-    """tls: (leaf, ca). routes: YAML of a list of routes."""
+    """tls: (leaf, ca) or (leaf, ca, [SPIFFE IDs of clients]). routes: YAML of a list of routes."""
     text = f"""
   - name: {name}
     address: {address(where)}
@@ -121,7 +121,7 @@ def listener(name, where, routes, inbound=False, tls=None, more=""):
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
           require_client_certificate: true
-          {tls_common(tls[0], tls[1], [])}
+          {tls_common(tls[0], tls[1], tls[2] if len(tls) > 2 else [])}
 """
     return text
 
