@@ -16,12 +16,21 @@ static const uint8_t zeros[64 << 10];
 /* ---- hosts */
 
 static void host_turn(void *user, int64_t now) {
-    const mesh_host *h = user;
+    mesh_host *h = user;
     h2_env_set_now(h->env, now);
+    if (!h->mesh->strangers) return;
+    *h->mesh->strangers = 1;
+    net_loop_defer(h->loop, &h->turned);
+}
+
+static void host_turned(net_task *task) {
+    const mesh_host *h = WEFT_CONTAINER(task, mesh_host, turned);
+    if (h->mesh->strangers) *h->mesh->strangers = 0;
 }
 
 static void host_open(mesh *m, mesh_host *h, const char *name) {
     h->mesh = m;
+    net_task_init(&h->turned, host_turned);
     h->chunks = weft_chunk_pool_new(0, 0);
     h->fields = http_pool_new(0, 1);
     h->env = h2_env_new(h->chunks, h->fields, 1);

@@ -24,6 +24,7 @@ typedef struct mesh_host {
     weft_chunk_pool *chunks;
     http_pool *fields;
     h2_env *env;
+    net_task turned;
 } mesh_host;
 
 /* A connection of the sidecar as a server has it. */
@@ -101,6 +102,7 @@ struct mesh {
     bool client_up;
     mesh_server servers[MESH_SERVERS];
     size_t server_count;
+    int *strangers; /* not NULL: 1 while a loop other than the sidecar's takes its turn */
 };
 
 /* Everything is up, nothing is connected but the client. */
