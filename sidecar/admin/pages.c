@@ -216,10 +216,9 @@ static void dump_routes(weft_buf *out, const config_table *table) {
 }
 
 static void dump_cluster(weft_buf *out, const config_cluster *c) {
-    static const char *const policies[] = {"round_robin", "least_request", "random", "peak_ewma"};
     json_text(out, false, "name", c->name);
     json_text(out, true, "discovery", c->discovery == CONFIG_DNS ? "strict_dns" : "static");
-    json_text(out, true, "policy", policies[c->balance.policy]);
+    json_text(out, true, "policy", lb_policy_of(c->balance.policy)->name);
     weft_buf_printf(out, ",\"connect_timeout_ms\":%lld",
                     (long long)(c->connect_timeout / WEFT_NS_PER_MS));
     dump_tls(out, c->tls);
