@@ -309,8 +309,12 @@ static void clean_up(program *p) {
 static int serve(program *p) {
     net_why why = {""};
     int rc = prepare(p);
-    if (!rc && (rc = make_workers(p)))
-        fprintf(stderr, "weft-sidecar: cannot start: %s\n", weft_strerror(rc));
+    if (!rc && (rc = make_workers(p))) {
+        if (rc == WEFT_EINVAL && p->set.dns)
+            fprintf(stderr, "weft-sidecar: --dns %s: write 127.0.0.1:53,[::1]:53\n", p->set.dns);
+        else
+            fprintf(stderr, "weft-sidecar: cannot start: %s\n", weft_strerror(rc));
+    }
     if (!rc) {
         rc =
             operate_start(&p->shared, p->workers, p->worker_count, drain_all, p, &p->operate, &why);

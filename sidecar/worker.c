@@ -215,10 +215,16 @@ static int listen_all(worker *w) {
     return 0;
 }
 
-static bool needs_dns(const config_snapshot *snapshot) {
-    for (uint32_t i = 0; i < snapshot->cluster_count; i++)
-        if (snapshot->clusters[i].discovery == CONFIG_DNS) return true;
-    return false;
+/* Names are asked for again when their TTL is over, at the latest after the least dns_refresh_rate of
+ * the clusters that have names; 0: none has. */
+static int64_t dns_refresh(const config_snapshot *snapshot) {
+    int64_t least = 0;
+    for (uint32_t i = 0; i < snapshot->cluster_count; i++) {
+        const config_cluster *c = &snapshot->clusters[i];
+        if (c->discovery == CONFIG_DNS && (!least || c->dns_refresh < least))
+            least = c->dns_refresh;
+    }
+    return least;
 }
 
 static int make_engine(worker *w) {
@@ -239,8 +245,12 @@ static int make_engine(worker *w) {
                                     .on_turn = on_turn,
                                     .user = w};
     const int rc = net_loop_new(&config, &w->loop);
-    if (rc || !needs_dns(w->shared->snapshot)) return rc;
-    const net_dns_config dns = {.servers = w->shared->dns};
+    const int64_t refresh = dns_refresh(w->shared->snapshot);
+    if (rc || !refresh) return rc;
+    const net_dns_config dns = {.servers = w->shared->dns,
+                                .ttl_min = refresh < WEFT_NS_PER_S ? refresh : WEFT_NS_PER_S,
+                                .ttl_max = refresh,
+                                .retry = refresh};
     return net_resolver_new(w->loop, &dns, &w->resolver);
 }
 
