@@ -1,0 +1,222 @@
+#!/usr/bin/python3
+"""What goes wrong around sidecars, and how little of it callers may notice.
+
+Kills: the shop's product service twice, each behind its own sidecar, 500 calls a second through a third; kill -9 of one
+service, then of its sidecar. Stalls: streams that stop reading, or are not read, on the connection that all share."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import sidecar_rig as rig_of  # noqa: E402
+
+RATE = 500
+GET_PRODUCT = "/shop.product.v1.ProductService/GetProduct"
+HONEY = b"\x0a\x12acacia-honey-500-g"  # GetProductRequest{product_id}
+UNAVAILABLE = 14
+
+
+class Peer:
+    """A program of tests/integration/sidecar_*.c."""
+
+    def __init__(self, rig, name, *args):
+        self.process = subprocess.Popen(
+            [os.path.join(rig_of.BUILD, "bin/tests/integration", name), *map(str, args)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        rig.started.append(self.process)
+        line = self.process.stdout.readline()
+        assert line == "ready\n", f"{name}: {line or self.process.wait(10)}"
+
+    def ask(self):
+        self.process.stdin.write("so far\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        rest = self.process.stdout.read()
+        assert self.process.wait(20) == 0
+        return json.loads(rest) if rest else None
+
+
+# ---- kills
+
+def start_product(rig, name):
+    ready, told = os.pipe()
+    process = subprocess.Popen(
+        [os.path.join(rig_of.BUILD, "bin/weft-shop"), "product", "--db", rig.path("product.db"),
+         "--listen", f"unix:{rig.path(name)}"],
+        pass_fds=[told], env={**os.environ, "WEFT_READY_FD": str(told), "WEFT_LOG": "off"})
+    rig.started.append(process)
+    os.close(told)
+    with os.fdopen(ready) as pipe:
+        assert pipe.readline(), f"{name} did not start: {process.wait(10)}"
+    return process
+
+
+class Instance:
+    """A product service and the sidecar in front of it."""
+
+    def __init__(self, rig, certs, index):
+        self.rig, self.index = rig, index
+        self.wire = f"127.0.0.1:{rig_of.free_port()}"
+        self.tls = (certs.leaf(f"product{index}", uri=rig_of.spiffe("product")), certs.ca)
+        self.admin = rig.path(f"b{index}.admin")
+        self.start_app()
+        self.start_sidecar()
+
+    def start_app(self):
+        self.app = start_product(self.rig, f"app{self.index}")
+
+    def start_sidecar(self):
+        self.sidecar = rig_of.Sidecar(
+            self.rig, f"b{self.index}",
+            [rig_of.listener("in", self.wire, rig_of.to("app"), True, self.tls)],
+            [rig_of.cluster("app", [f"unix:{self.rig.path(f'app{self.index}')}"])],
+            admin="unix:" + self.admin)
+
+    def served(self):
+        """Calls that it answered well."""
+        return sum(v for k, v in rig_of.metrics(self.admin).items()
+                   if k.startswith("weft_requests_total") and 'grpc_status="0"' in k)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    at = time.monotonic()
+    process.wait(20)
+    return at
+
+
+def check_killed(what, got, killed):
+    """Only calls that were under way there, at most one in 200, none that ended later than a second after."""
+    total = got["ok"] + got["failed"]
+    print(f"# kill -9 of {what}: {got['failed']} of {total} calls failed; p99 {got['p99'] * 1e3:.1f} ms, "
+          f"longest {got['max'] * 1e3:.0f} ms; the load was {got['late'] * 1e3:.0f} ms late at most", flush=True)
+    for begun, ended, code, text in got["failures"]:
+        print(f"#   {(begun - killed) * 1e3:+.1f} to {(ended - killed) * 1e3:+.1f} ms: {code} {text}")
+    assert got["failed"] <= total * 0.005, (what, got)
+    for begun, ended, code, text in got["failures"]:
+        assert killed - 0.05 <= ended <= killed + 1, (what, begun - killed, ended - killed, text)
+        assert code == UNAVAILABLE and "lost the connection" in text, (what, code, text)
+
+
+def both_serve(instances, what):
+    before = [one.served() for one in instances]
+    rig_of.wait_for(lambda: all(one.served() > n + 10 for one, n in zip(instances, before)), 20,
+                    f"{what}: both serve")
+
+
+def test_kills(rig, certs):
+    instances = [Instance(rig, certs, i) for i in range(2)]
+    out = f"unix:{rig.path('kill.out')}"
+    rig_of.Sidecar(rig, "kill-a", [rig_of.listener("out", out, rig_of.to("product"))],
+                   [rig_of.cluster("product", [one.wire for one in instances],
+                                   (certs.leaf("order"), certs.ca, [rig_of.spiffe("product")]))])
+    load = Peer(rig, "sidecar_load", out, GET_PRODUCT, RATE, HONEY.hex())
+    both_serve(instances, "at first")
+    begun = time.monotonic()
+    got = load.ask()
+    assert not got["failed"], got
+    calls = 0
+    victim = instances[0]
+    for what, kill_one, start_again in (
+            ("a product service", lambda: kill(victim.app), victim.start_app),
+            ("its sidecar", lambda: kill(victim.sidecar.process), victim.start_sidecar)):
+        time.sleep(1)  # of load before and 1.5 after: what is measured, not something awaited
+        killed = kill_one()
+        time.sleep(1.5)
+        got = load.ask()
+        calls += got["ok"] + got["failed"]
+        check_killed(what, got, killed)
+        start_again()
+        both_serve(instances, f"after {what} is back")
+        got = load.ask()
+        calls += got["ok"] + got["failed"]
+        assert not got["failed"], (f"after {what} came back", got)
+    seconds = time.monotonic() - begun
+    load.end()
+    assert calls >= 0.95 * RATE * seconds - 50, (calls, seconds)
+    print(f"# {calls} calls in {seconds:.1f} s")
+
+
+# ---- stalls
+
+def test_stalls(rig, certs):
+    app, wire = f"unix:{rig.path('stall.app')}", f"127.0.0.1:{rig_of.free_port()}"
+    out = f"unix:{rig.path('stall.out')}"
+    admins = {s: rig.path(f"stall-{s}.admin") for s in "ab"}
+    server = Peer(rig, "sidecar_soak_server", app)
+    rig_of.Sidecar(rig, "stall-b",
+                   [rig_of.listener("in", wire, rig_of.to("app"), True, (certs.leaf("soak"), certs.ca))],
+                   [rig_of.cluster("app", [app])], admin="unix:" + admins["b"])
+    rig_of.Sidecar(rig, "stall-a", [rig_of.listener("out", out, rig_of.to("soak"))],
+                   [rig_of.cluster("soak", [wire], (certs.leaf("caller"), certs.ca,
+                                                    [rig_of.spiffe("soak")]))],
+                   admin="unix:" + admins["a"])
+    load = Peer(rig, "sidecar_load", out, "/test.Soak/Call", 400, "78" * 100)
+
+    def gauge(sidecar, name, direction):
+        return rig_of.metrics(admins[sidecar])[f'{name}{{direction="{direction}"}}']
+
+    def p99():
+        load.ask()
+        time.sleep(0.6)  # of load: what is measured
+        got = load.ask()
+        assert got["ok"] > 100 and not got["failed"], got
+        return got["p99"]
+
+    # Where the bytes that nobody takes lie: at A for readers, at B for a server that does not read.
+    for way, sidecar, direction in (("down", "a", "outbound"), ("up", "b", "inbound")):
+        without, with_stalls = [], []
+        for _ in range(3):  # the best of three each, in turns: what else the machine does is not measured
+            without.append(p99())
+            stalled = Peer(rig, "sidecar_stall", out, 16, way)
+            rig_of.wait_for(lambda: gauge(sidecar, "weft_h2_buffered_bytes", direction) >= 16 * 200000,
+                            20, "sixteen windows full")
+            with_stalls.append(p99())
+            assert gauge("a", "weft_h2_streams", "outbound") >= 16
+            stalled.end()
+            rig_of.wait_for(lambda: gauge(sidecar, "weft_h2_buffered_bytes", direction) < 100000, 20,
+                            "nothing buffered")
+        before, after = min(without), min(with_stalls)
+        print(f"# 16 stalled {way}: p99 {before * 1e3:.2f} ms without, {after * 1e3:.2f} ms with them")
+        assert after <= max(2 * before, before + 0.005), (way, without, with_stalls)
+        key = 'weft_connections_total{direction="outbound"}'
+        assert rig_of.metrics(admins["a"])[key] == 1, "they did not share a connection"
+    assert load.end()["failed"] == 0
+    server.end()
+
+
+def main():
+    failed = 0
+    tests = [test_kills, test_stalls]
+    wanted = sys.argv[1:]
+    rig = rig_of.Rig()
+    try:
+        certs = rig_of.Certs(rig.folder)
+        for test in tests:
+            if wanted and test.__name__ not in wanted:
+                continue
+            try:
+                test(rig, certs)
+                print("ok", test.__name__, flush=True)
+            except Exception:
+                traceback.print_exc()
+                print("FAILED", test.__name__, flush=True)
+                failed += 1
+                if os.environ.get("KEEP"):
+                    for one in rig.all:
+                        print("---", one.log, one.text())
+    finally:
+        rig.close()
+    print(f"{sum(not wanted or t.__name__ in wanted for t in tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
