@@ -21,7 +21,7 @@ GENERATED := $(GEN0_H) $(GEN2_H)
 
 # Suites of real processes that are worth their time under a sanitizer. They find the programs
 # through BUILD, so they run the sanitized ones.
-SAN_SUITES ?= $(filter-out $(addprefix tests/integration/test_,twice.sh install.sh first_service.py docs_reference.sh),$(INT_SUITES))
+SAN_SUITES ?= $(filter-out $(addprefix tests/integration/test_,twice.sh install.sh first_service.py docs_reference.sh docs_balancer.py),$(INT_SUITES))
 
 .PHONY: san-test
 san-test: $(PROGRAM_FILES) $(TEST_PROGRAMS) | $(DEPS_TEST)
