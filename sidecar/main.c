@@ -49,6 +49,14 @@ typedef struct program {
 
 /* ---- settings */
 
+static void print_help(const weft_flags *flags) {
+    weft_buf text;
+    weft_buf_init(&text, 1 << 16);
+    (void)weft_flags_help(flags, &text);
+    fputs(weft_buf_str(&text), stdout);
+    weft_buf_free(&text);
+}
+
 static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) {
     const weft_flag table[] = {
         {.name = "config",
@@ -115,11 +123,7 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
     weft_diags_init(&problems, arena, 0);
     const int rc = weft_flags_load(&flags, arena, argc, (const char *const *)argv, &problems);
     if (flags.help) {
-        weft_buf text;
-        weft_buf_init(&text, 1 << 16);
-        (void)weft_flags_help(&flags, &text);
-        fputs(weft_buf_str(&text), stdout);
-        weft_buf_free(&text);
+        print_help(&flags);
         return 1;
     }
     if (s->version) {
