@@ -90,10 +90,9 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
         {.name = "dns",
          .type = WEFT_FLAG_STRING,
          .to.string = &s->dns,
-         .value = "ADDRESSES",
+         .value = "SERVERS",
          .env = "WEFT_DNS",
-         .help = "DNS servers for STRICT_DNS clusters: 127.0.0.1:5353,[::1]:53. None: "
-                 "/etc/resolv.conf's."},
+         .help = "For STRICT_DNS: 127.0.0.1:53,[::1]:53. None: /etc/resolv.conf's."},
         {.name = "trace-ratio",
          .type = WEFT_FLAG_DOUBLE,
          .to.real = &s->trace_ratio,
@@ -122,12 +121,11 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
     weft_diags problems;
     weft_diags_init(&problems, arena, 0);
     const int rc = weft_flags_load(&flags, arena, argc, (const char *const *)argv, &problems);
-    if (flags.help) {
-        print_help(&flags);
-        return 1;
-    }
-    if (s->version) {
-        puts("weft-sidecar " WEFT_VERSION);
+    if (flags.help || s->version) {
+        if (flags.help)
+            print_help(&flags);
+        else
+            puts("weft-sidecar " WEFT_VERSION);
         return 1;
     }
     if (!rc && flags.args_count)
