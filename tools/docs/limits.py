@@ -204,4 +204,9 @@ meet them.
         if text:
             out.append(text + "\n")
         out += ["| limit | value | in the source |", "|---|---|---|"] + rows_of(root, constants)
+    out += ["\n## HTTP/1.1 of the admin\n", "Beyond one, the answer is the status, and the connection is closed.\n",
+            "| limit | value | status |", "|---|---|---|"]
+    limits = re.findall(r'X\((\w+), (\d+), (\d+), "(.*?)"\)', read(root, "lib/include/weft/http1.h"))
+    body, _, _ = define(root, "sidecar/admin/admin.h", "ADMIN_REQUEST_MAX")
+    out += ["| %s | %s | %s |" % (text, amount(body if name == "body" else int(value)), status) for name, value, status, text in limits]
     return "\n".join(out) + "\n"
