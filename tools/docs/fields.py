@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
+from concurrent import futures
 
 from google.protobuf import descriptor_pb2 as pb
 
@@ -99,9 +101,10 @@ class Loader:
             raise SystemExit("docs: tools/docs/base.py is refused:\n" + "\n".join(problems))
 
     def ask(self, document):
-        with open(self.folder + "/probe.json", "w", encoding="utf-8") as out:
+        name = "probe-%d.json" % threading.get_ident()
+        with open(self.folder + "/" + name, "w", encoding="utf-8") as out:
             json.dump(document, out)
-        done = subprocess.run([self.program, "-c", "probe.json", "--check"], cwd=self.folder, capture_output=True, text=True, check=False)
+        done = subprocess.run([self.program, "-c", name, "--check"], cwd=self.folder, capture_output=True, text=True, check=False)
         return done.stderr.splitlines()
 
 
@@ -171,9 +174,8 @@ def refused_at(loader, path, message, field, value):
 
 def judge(loader, messages, enums, found):
     """(message, field) → reason of refusal; (message, field, value) for values of enums."""
-    refused = {}
-    for name, paths in found.items():
-        message = messages[name]
+    def of_message(name):
+        message, paths, refused = messages[name], found[name], {}
         for field, _ in message.fields:
             holders = [p for p in paths if field.name in get(p)]
             if not holders:
@@ -188,7 +190,13 @@ def judge(loader, messages, enums, found):
                     problems = loader.ask(with_field(place, message, field, value))
                     if refusal(problems, spelled(place + (field.name,))):
                         refused[name, field.name, value] = True
-    return refused
+        return refused
+
+    all_refused = {}
+    with futures.ThreadPoolExecutor(4) as pool:
+        for refused in pool.map(of_message, found):
+            all_refused.update(refused)
+    return all_refused
 
 
 def get(path):
