@@ -1,6 +1,7 @@
 #include "sidecar/operate.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sidecar/admin/admin.h"
@@ -10,6 +11,7 @@ struct operate {
     admin *admin;
     admin_worker *workers;
     worker *first;
+    const sidecar_shared *shared;
     void (*drain)(void *user);
     void *user;
 };
@@ -81,6 +83,44 @@ static bool ready(void *user, weft_buf *reasons) {
     return false;
 }
 
+/* ---- who we are and whom we trust */
+
+static void add_cert(admin_certs *out, const char *used_by, const char *kind, const char *file,
+                     const crypto_cert *cert) {
+    const crypto_cert_info *info = crypto_cert_get_info(cert);
+    admin_certs_add(out, &(admin_cert){.used_by = used_by,
+                                       .kind = kind,
+                                       .file = file,
+                                       .spiffe = info->spiffe,
+                                       .subject = info->subject,
+                                       .issuer = info->issuer,
+                                       .serial = info->serial,
+                                       .not_before = info->not_before,
+                                       .not_after = info->not_after});
+}
+
+static void add_context(admin_certs *out, const char *what, const char *name, const config_tls *tls,
+                        const tls_context *context) {
+    char used_by[320];
+    (void)snprintf(used_by, sizeof used_by, "%s %s", what, name);
+    const crypto_svid *svid = context ? tls_context_svid(context) : NULL;
+    const crypto_bundle *bundle = context ? tls_context_bundle(context) : NULL;
+    if (svid) add_cert(out, used_by, "identity", tls->cert_file, crypto_svid_chain(svid)->items[0]);
+    for (size_t i = 0; bundle && i < crypto_bundle_roots(bundle)->count; i++)
+        add_cert(out, used_by, "root", tls->ca_file, crypto_bundle_roots(bundle)->items[i]);
+}
+
+static void show_certs(void *user, admin_certs *out) {
+    const sidecar_shared *shared = ((const operate *)user)->shared;
+    const config_snapshot *s = shared->snapshot;
+    for (uint32_t i = 0; i < s->listener_count; i++)
+        add_context(out, "listener", s->listeners[i].name, s->listeners[i].tls,
+                    shared->listener_tls[i]);
+    for (uint32_t i = 0; i < s->cluster_count; i++)
+        add_context(out, "cluster", s->clusters[i].name, s->clusters[i].tls,
+                    shared->cluster_tls[i]);
+}
+
 static void drain(void *user) {
     const operate *o = user;
     o->drain(o->user);
@@ -94,7 +134,8 @@ int operate_start(const sidecar_shared *shared, worker *workers, uint32_t count,
     admin_worker *list = weft_calloc(count, sizeof *list);
     int rc = o && list ? 0 : WEFT_ENOMEM;
     if (!rc) {
-        *o = (operate){.workers = list, .first = workers, .drain = drain_all, .user = user};
+        *o = (operate){
+            .workers = list, .first = workers, .shared = shared, .drain = drain_all, .user = user};
         for (uint32_t i = 0; i < count; i++)
             list[i] = (admin_worker){workers[i].loop, collect, &workers[i]};
         const admin_config config = {
@@ -105,7 +146,8 @@ int operate_start(const sidecar_shared *shared, worker *workers, uint32_t count,
             .publisher = shared->publisher,
             .workers = list,
             .worker_count = count,
-            .providers = {.user = o, .ready = ready, .drain = drain, .quit = drain}};
+            .providers = {
+                .user = o, .ready = ready, .certs = show_certs, .drain = drain, .quit = drain}};
         rc = admin_new(&config, &o->admin, why);
     }
     if (rc) {
