@@ -252,7 +252,10 @@ static void on_message(void *user, tp_in *message, bool lost) {
 }
 
 static void on_sent(void *user, bool ok) {
-    rpc_stream_on_sent(((rpc_server_call *)user)->stream, ok);
+    rpc_server_call *call = user;
+    /* Nor must it find its context alive when it cannot send: on_cancel may come later. */
+    if (!ok) weft_ctx_cancel(&call->ctx);
+    rpc_stream_on_sent(call->stream, ok);
 }
 
 static void on_end(void *user, const tp_end *end) {

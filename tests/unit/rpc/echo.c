@@ -9,6 +9,7 @@
 
 #include "google/rpc/error_details.pb-c.h"
 #include "lib/rpc/internal.h"
+#include "lib/rpc/server.h"
 
 typedef Rpctest__EchoRequest request_t;
 typedef Rpctest__EchoReply reply_t;
@@ -143,8 +144,10 @@ static weft_status down(weft_ctx *ctx, const request_t *request, rpctest_echo_do
         reply.count = i;
         if (!rpctest_echo_down_send(out, &reply)) {
             atomic_fetch_add(&e->cancelled, 1);
+            bool known = weft_ctx_cancelled(ctx);
             st = rpctest_echo_down_status(out);
             assert_true(weft_failed(st));
+            if (st.code == WEFT_CANCELLED && !known) atomic_fetch_add(&e->unaware, 1);
             assert_false(rpctest_echo_down_send(out, &reply));
         }
     }
@@ -198,6 +201,7 @@ void echo_start(echo *e, const weft_server_options *options, bool tcp) {
     char address[128] = "127.0.0.1:0";
     e->server = weft_server_new_with(options);
     assert_non_null(e->server);
+    if (e->transport) e->server->transport = e->transport;
     const rpctest_echo_service handlers = {
         .unary = unary,
         .unary_on = e->unary_on,

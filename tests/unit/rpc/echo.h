@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/rpc/transport.h"
 #include "test/rpc/v1/echo.weft.h"
 #include "weft/rpc.h"
 
@@ -18,9 +19,11 @@ typedef struct echo {
     weft_channel *channel;
     weft_channel *next; /* where a request with hops goes on to; not owned */
     char folder[64];
-    atomic_int entered;   /* handlers that began */
-    atomic_int left;      /* and that returned */
-    atomic_int cancelled; /* of these, how many saw a cancellation */
+    atomic_int entered;              /* handlers that began */
+    atomic_int left;                 /* and that returned */
+    atomic_int cancelled;            /* of these, how many saw a cancellation */
+    atomic_int unaware;              /* and in how many the context knew nothing of it */
+    const weft_transport *transport; /* of the server, if it is another */
     weft_where unary_on, deferred_on;
     bool deferred_waits;     /* for its cancellation */
     weft_deferred *deferred; /* the last one */

@@ -337,6 +337,42 @@ static void two_hundred_at_once(void **state) {
     assert_int_equal(atomic_load(&e.entered), 200);
 }
 
+/* A transport whose third send fails, as one does when the caller has gone: that may be told before the
+ * cancellation is. */
+static const tp_call_events *real_events;
+static tp_call_events failing_events;
+static atomic_int sends;
+
+static void fail_the_third(void *user, bool ok) {
+    real_events->on_sent(user, ok && atomic_fetch_add(&sends, 1) != 2);
+}
+
+static void failing_accept(tp_call *call, const tp_call_events *events, void *user) {
+    real_events = events;
+    failing_events = *events;
+    failing_events.on_sent = fail_the_third;
+    weft_transport_core.call_accept(call, &failing_events, user);
+}
+
+static void a_failed_send_is_a_cancellation(void **state) {
+    (void)state;
+    weft_transport failing = weft_transport_core;
+    failing.call_accept = failing_accept;
+    memset(&e, 0, sizeof e);
+    e.transport = &failing;
+    echo_start(&e, NULL, false);
+    weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
+    reply_t *reply = NULL;
+    rpctest_echo_down_stream *s = rpctest_echo_down(e.channel, ctx, REQUEST(.count = 1000000));
+    while (rpctest_echo_down_next(s, &reply)) continue;
+    assert_code(rpctest_echo_down_end(s), WEFT_CANCELLED);
+    echo_await(&e.left, 1);
+    assert_int_equal(atomic_load(&e.cancelled), 1);
+    assert_int_equal(atomic_load(&e.unaware), 0);
+    weft_ctx_free(ctx);
+    echo_stop(&e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -351,6 +387,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(both_reader_and_writer, start_tcp, stop),
         T(messages_too_large),
         T(cancelled_in_the_middle),
+        cmocka_unit_test(a_failed_send_is_a_cancellation),
         T(cancel_wakes_a_reader),
         T(deadline_wakes_a_reader),
         T(ended_unread),
