@@ -25,7 +25,7 @@ SPIFFE = "spiffe://mesh.local/ns/test/sa/"
 LANGUAGES = ("c", "python", "node")
 HOPS = (0, 1, 2)
 CASES_AT_LEAST = 25  # a client
-LINE = re.compile(r"^(ok|FAILED) (\d hops? to \w+): ([^:]+)")
+LINE = re.compile(r"^(ok|FAILED) (\d hops? to \w+): ([^:\n]+)")
 
 
 class NotPossible(Exception):

@@ -116,12 +116,14 @@ static Interop__Tell *tell(weft_ctx *ctx) {
     return it;
 }
 
+/* `reply` may be one that was filled for the same request: it keeps its memory. */
 static void fill(weft_ctx *ctx, const request_t *request, reply_t *reply, int number) {
+    size_t size = request->reply_bytes > 0 ? (size_t)request->reply_bytes : 0;
     reply->number = number;
-    reply->payload = request->payload;
-    if (request->reply_bytes > 0) {
-        size_t size = (size_t)request->reply_bytes;
-        if (reply->payload.len != size || reply->payload.data == request->payload.data)
+    if (!size) {
+        reply->payload = request->payload;
+    } else {
+        if (!reply->payload.data)
             reply->payload = (ProtobufCBinaryData){size, weft_alloc(ctx, size)};
         for (size_t i = 0; i < size; i++) reply->payload.data[i] = (uint8_t)((size_t)number + i);
     }
