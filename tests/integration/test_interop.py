@@ -25,6 +25,8 @@ SPIFFE = "spiffe://mesh.local/ns/test/sa/"
 LANGUAGES = ("c", "python", "node")
 HOPS = (0, 1, 2)
 CASES_AT_LEAST = 25  # a client
+RETRY = ("timeout: 0s, retry_policy: {retry_on: unavailable, num_retries: 1, "
+         "retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}")
 LINE = re.compile(r"^(ok|FAILED) (\d hops? to \w+): ([^:\n]+)")
 
 
@@ -67,6 +69,12 @@ def node_modules():
     return os.path.join(home, "node_modules")
 
 
+def routes_to(name):
+    """Of the sidecar at the client: one method is tried again."""
+    return (f"[{{match: {{path: /test.interop.v1.InteropService/Retried}}, route: {{cluster: {name}, {RETRY}}}}},"
+            f" {{match: {{prefix: /}}, route: {{cluster: {name}, timeout: 0s}}}}]")
+
+
 class Suite:
     def __init__(self):
         modules = node_modules()
@@ -101,12 +109,12 @@ class Suite:
         alone = f"127.0.0.1:{rig_of.free_port()}"
         out, wire = f"unix:{self.rig.path(language + '.out')}", f"127.0.0.1:{rig_of.free_port()}"
         ca = os.path.join(self.certs, "ca.pem")
-        rig_of.Sidecar(self.rig, language + "-1", [rig_of.listener("out", alone, rig_of.to("app"))],
+        rig_of.Sidecar(self.rig, language + "-1", [rig_of.listener("out", alone, routes_to("app"))],
                        [rig_of.cluster("app", [app])])
         rig_of.Sidecar(self.rig, language + "-b",
                        [rig_of.listener("in", wire, rig_of.to("app"), True, (self.leaf(language), ca))],
                        [rig_of.cluster("app", [app])])
-        rig_of.Sidecar(self.rig, language + "-a", [rig_of.listener("out", out, rig_of.to("peer"))],
+        rig_of.Sidecar(self.rig, language + "-a", [rig_of.listener("out", out, routes_to("peer"))],
                        [rig_of.cluster("peer", [wire], (self.leaf("user"), ca, [SPIFFE + language]))])
         return alone, out
 
@@ -121,7 +129,8 @@ class Suite:
                 if not pipe.readline():
                     raise NotPossible(f"the {language} server did not start")
             for hops, (address, caller) in enumerate(((app, ""), (alone, ""), (out, f"URI={SPIFFE}user"))):
-                targets.append({"name": target_name(hops, language), "address": address, "caller": caller})
+                targets.append({"name": target_name(hops, language), "address": address, "caller": caller,
+                                "retries": hops > 0})
         return targets
 
     def run_client(self, name, command):

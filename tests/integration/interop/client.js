@@ -5,7 +5,7 @@ const assert = require('assert');
 const crypto = require('crypto');
 const { grpc, InteropService, TEXT, BIN } = require('./contract.js');
 
-const { OK, CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED } = grpc.status;
+const { OK, CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE } = grpc.status;
 const MAX = 4 << 20; // the largest message that any of the peers takes without being told
 const UNICODE = 'zu spät ☕ 日本 🧵 100% "%20"\n\tend';
 const CASES = [];
@@ -90,6 +90,10 @@ class Peer {
 
   unary(request, metadata, options) {
     return this.#one('Unary', request, metadata, options);
+  }
+
+  retried(request, metadata, options) {
+    return this.#one('Retried', request, metadata, options);
   }
 
   down(request, metadata, options) {
@@ -244,6 +248,22 @@ test('the server sees a deadline that shrinks', async (peer) => {
   // gRPC's time is rounded up to two digits of a second by some.
   if (left < 7000 - took - 5 || left > 7020) throw new Error(`${left} ms left of 7000 after at most ${took}`);
   if (later < 7000 - took - 5 || later > left - 50) throw new Error(`${left} ms left, 60 ms later ${later}`);
+});
+
+test('what is left of a deadline for a second try', async (peer) => {
+  const key = peer.key('retry');
+  const begun = Date.now();
+  const it = peer.retried({ key, tell: true, wait_ms: 150 }, null, within(7));
+  if (!peer.target.retries) {
+    await outcome(it, UNAVAILABLE, 'not yet');
+    await peer.mustSee(key, 1, 0);
+    return;
+  }
+  const { tell } = (await ok(it)).messages[0];
+  const took = Date.now() - begun;
+  if (tell.left_ms < 7000 - took - 5 || tell.left_ms > 7020 - 150)
+    throw new Error(`${tell.left_ms} ms left of 7000 after 150 of at most ${took}`);
+  await peer.mustSee(key, 2, 0);
 });
 
 test('no deadline is none', async (peer) => {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The python3-grpcio client of test_interop.py: client.py TARGETS, a JSON list of {"name", "address", "caller"}. Runs all
-cases against each target and prints a line a case: "ok NAME: CASE" or "FAILED NAME: CASE: why". client.js has the same
-cases under the same names."""
+"""The python3-grpcio client of test_interop.py: client.py TARGETS [CASE], TARGETS a JSON list of {"name", "address",
+"caller", "retries"}. Runs all cases, or those whose names hold CASE, against each target and prints a line a case:
+"ok NAME: CASE" or "FAILED NAME: CASE: why". client.js has the same cases under the same names."""
 import asyncio
 import json
 import os
@@ -49,6 +49,7 @@ class Peer:
         into, out = pb.Request.SerializeToString, pb.Reply.FromString
         self.empty = self.channel.unary_unary(SERVICE + "Empty", pb.Nothing.SerializeToString, pb.Nothing.FromString)
         self.unary = self.channel.unary_unary(SERVICE + "Unary", into, out)
+        self.retried = self.channel.unary_unary(SERVICE + "Retried", into, out)
         self.up = self.channel.stream_unary(SERVICE + "Up", into, out)
         self.down = self.channel.unary_stream(SERVICE + "Down", into, out)
         self.both = self.channel.stream_stream(SERVICE + "Both", into, out)
@@ -220,6 +221,22 @@ async def _(peer):
         raise AssertionError(f"{got.tell.left_ms} ms left of 7000 after at most {took:.0f}")
     if not 7000 - took - 5 <= got.tell.left_later_ms <= got.tell.left_ms - 50:
         raise AssertionError(f"{got.tell.left_ms} ms left, 60 ms later {got.tell.left_later_ms}")
+
+
+@case("what is left of a deadline for a second try")
+async def _(peer):
+    key = peer.key("retry")
+    begun = time.monotonic()
+    call = peer.retried(pb.Request(key=key, tell=True, wait_ms=150), timeout=7)
+    if not peer.target["retries"]:
+        await outcome(call, CODE[14], "not yet")
+        await peer.must_see(key, 1, 0)
+        return
+    (got,) = await ok(call)
+    took = (time.monotonic() - begun) * 1000
+    if not 7000 - took - 5 <= got.tell.left_ms <= 7020 - 150:
+        raise AssertionError(f"{got.tell.left_ms} ms left of 7000 after 150 of at most {took:.0f}")
+    await peer.must_see(key, 2, 0)
 
 
 @case("no deadline is none")

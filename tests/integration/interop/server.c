@@ -49,7 +49,8 @@ static seen note(weft_ctx *ctx, const char *key, int entered, int ended, int can
     return copy;
 }
 
-static void enter(weft_ctx *ctx, const char *key) { (void)note(ctx, key, 1, 0, 0); }
+/* How many calls of that key there were. */
+static int enter(weft_ctx *ctx, const char *key) { return note(ctx, key, 1, 0, 0).entered; }
 
 /* Every handler's last line: only an end that was not asked for is CANCELLED or DEADLINE_EXCEEDED here. */
 static weft_status leave(weft_ctx *ctx, const char *key, weft_status st) {
@@ -138,12 +139,24 @@ static weft_status empty(weft_ctx *ctx, const Interop__Nothing *request, Interop
 }
 
 static weft_status unary(weft_ctx *ctx, const request_t *request, reply_t *reply) {
-    enter(ctx, request->key);
+    (void)enter(ctx, request->key);
     weft_status st = echo_metadata(ctx);
     fill(ctx, request, reply, 0);
     if (!weft_failed(st)) st = wait_ms(ctx, request->wait_ms);
     if (reply->tell) reply->tell->left_later_ms = left_ms(ctx);
     return leave(ctx, request->key, weft_failed(st) ? st : asked_end(ctx, request));
+}
+
+static weft_status retried(weft_ctx *ctx, const request_t *request, reply_t *reply) {
+    weft_status st = weft_ok();
+    if (enter(ctx, request->key) == 1) {
+        st = wait_ms(ctx, request->wait_ms);
+        if (!weft_failed(st)) st = weft_unavailable(ctx, "not yet");
+    } else {
+        st = echo_metadata(ctx);
+        fill(ctx, request, reply, 0);
+    }
+    return leave(ctx, request->key, st);
 }
 
 static weft_status up(weft_ctx *ctx, interop_up_reader *in, reply_t *reply) {
@@ -154,7 +167,7 @@ static weft_status up(weft_ctx *ctx, interop_up_reader *in, reply_t *reply) {
     int64_t wait = 0;
     weft_status st = echo_metadata(ctx);
     while (!weft_failed(st) && interop_up_next(in, &request)) {
-        if (!key) enter(ctx, key = weft_strdup(ctx, request->key));
+        if (!key) (void)enter(ctx, key = weft_strdup(ctx, request->key));
         reply->number++;
         if (request->wait_ms > wait) wait = request->wait_ms;
         if (request->tell) reply->tell = tell(ctx);
@@ -176,7 +189,7 @@ static weft_status up(weft_ctx *ctx, interop_up_reader *in, reply_t *reply) {
 
 static weft_status down(weft_ctx *ctx, const request_t *request, interop_down_writer *out) {
     reply_t reply = {INTEROP_REPLY(.number = 0)};
-    enter(ctx, request->key);
+    (void)enter(ctx, request->key);
     weft_status st = echo_metadata(ctx);
     for (int i = 0; i < request->count && !weft_failed(st); i++) {
         fill(ctx, request, &reply, i);
@@ -194,7 +207,7 @@ static weft_status both(weft_ctx *ctx, interop_both_server_stream *stream) {
     weft_status st = echo_metadata(ctx);
     while (!weft_failed(st) && interop_both_server_next(stream, &request)) {
         reply_t reply = {INTEROP_REPLY(.number = 0)};
-        if (!key) enter(ctx, key = weft_strdup(ctx, request->key));
+        if (!key) (void)enter(ctx, key = weft_strdup(ctx, request->key));
         if (request->wait_ms > wait) wait = request->wait_ms;
         fill(ctx, request, &reply, number++);
         if (!interop_both_server_send(stream, &reply)) st = interop_both_server_status(stream);
@@ -218,6 +231,7 @@ int main(int argc, char **argv) {
     static book all = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const interop_service handlers = {.empty = empty,
                                       .unary = unary,
+                                      .retried = retried,
                                       .up = up,
                                       .down = down,
                                       .both = both,

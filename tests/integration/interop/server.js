@@ -88,6 +88,20 @@ function unary(call, answer) {
   });
 }
 
+function retried(call, answer) {
+  const { request } = call;
+  const note = new Note(call);
+  note.enter(request.key);
+  const first = counters(request.key).entered === 1;
+  wait(call, first ? request.wait_ms : 0, () => {
+    note.end();
+    if (first) return answer({ code: grpc.status.UNAVAILABLE, details: 'not yet' });
+    const metadata = echoed(call);
+    call.sendMetadata(metadata);
+    answer(null, fill(call, request, 0), metadata);
+  });
+}
+
 function up(call, answer) {
   const note = new Note(call);
   const metadata = echoed(call);
@@ -169,6 +183,7 @@ const server = new grpc.Server();
 server.addService(InteropService.service, {
   Empty: (call, answer) => answer(null, {}),
   Unary: unary,
+  Retried: retried,
   Up: up,
   Down: down,
   Both: both,

@@ -88,6 +88,16 @@ async def unary(request, context):
         return reply
 
 
+async def retried(request, context):
+    with Note() as note:
+        note.enter(request.key)
+        if seen[request.key].entered == 1:
+            await asyncio.sleep(request.wait_ms / 1000)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+        await echo_metadata(context)
+        return fill(context, request, 0)
+
+
 async def up(requests, context):
     reply, parts, wait = pb.Reply(), [], 0
     with Note() as note:
@@ -139,6 +149,7 @@ def handlers():
     return {
         "Empty": grpc.unary_unary_rpc_method_handler(empty, pb.Nothing.FromString, pb.Nothing.SerializeToString),
         "Unary": grpc.unary_unary_rpc_method_handler(unary, into, out),
+        "Retried": grpc.unary_unary_rpc_method_handler(retried, into, out),
         "Up": grpc.stream_unary_rpc_method_handler(up, into, out),
         "Down": grpc.unary_stream_rpc_method_handler(down, into, out),
         "Both": grpc.stream_stream_rpc_method_handler(both, into, out),
