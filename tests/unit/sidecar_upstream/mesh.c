@@ -336,7 +336,7 @@ void mesh_dial(mesh *m) {
     mesh_run(m, 0);
 }
 
-void mesh_call_begin(mesh *m, mesh_call *c, int64_t size, bool end, ...) {
+void mesh_call_begin(mesh *m, mesh_call *c, int64_t size, int end, ...) {
     http_fields list;
     va_list more;
     *c = (mesh_call){.mesh = m, .status = -1, .headers_at = -1, .done_at = -1};

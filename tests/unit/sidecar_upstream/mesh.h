@@ -124,7 +124,7 @@ cluster_shared *mesh_shared(mesh *m);
 
 /* ---- the client. POST /test.Echo/Get, gRPC, with `size` bytes; -1: headers only. More header fields as
  * "name", "value" pairs up to NULL. */
-void mesh_call_begin(mesh *m, mesh_call *c, int64_t size, bool end, ...);
+void mesh_call_begin(mesh *m, mesh_call *c, int64_t size, int end, ...);
 void mesh_call_send(mesh_call *c, size_t size, bool end);
 void mesh_call_cancel(mesh_call *c);
 /* A unary call with a small body. */
