@@ -243,23 +243,22 @@ void mesh_answer(mesh_request *r) {
 
 void mesh_reset(mesh_request *r, uint32_t code) { h2_reset(r->stream, code); }
 
-void mesh_goaway(mesh_peer *p, uint32_t last) {
-    const uint8_t frame[17] = {0,
-                               0,
-                               8,
-                               7,
-                               0,
-                               0,
-                               0,
-                               0,
-                               0,
-                               (uint8_t)(last >> 24),
-                               (uint8_t)(last >> 16),
-                               (uint8_t)(last >> 8),
-                               (uint8_t)last};
-    memcpy(p->raw, frame, sizeof frame);
-    p->raw_len = sizeof frame;
+static void send_raw(mesh_peer *p, const uint8_t *frame, size_t len) {
+    memcpy(p->raw, frame, len);
+    p->raw_len = len;
     net_conn_want_write(p->wire.net);
+}
+
+/* RFC 9113 sections 6.8 and 6.5: length, type, flags, stream, payload. */
+void mesh_goaway(mesh_peer *p, uint32_t last) {
+    uint8_t frame[17] = {0, 0, 8, 7};
+    for (int i = 0; i < 4; i++) frame[9 + i] = (uint8_t)(last >> (24 - 8 * i));
+    send_raw(p, frame, sizeof frame);
+}
+
+void mesh_max_streams(mesh_peer *p, uint8_t count) {
+    const uint8_t frame[15] = {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, count};
+    send_raw(p, frame, sizeof frame);
 }
 
 void mesh_cut(mesh_peer *p) { net_conn_abort(p->wire.net, WEFT_EIO, "cut"); }

@@ -145,6 +145,7 @@ void mesh_reset(mesh_request *r, uint32_t code);
 void mesh_answer(mesh_request *r); /* headers, a byte, trailers with OK */
 /* GOAWAY with that last stream id, as a frame of its own; the connection stays. */
 void mesh_goaway(mesh_peer *p, uint32_t last);
-void mesh_cut(mesh_peer *p); /* the connection is reset */
+void mesh_max_streams(mesh_peer *p, uint8_t count); /* SETTINGS_MAX_CONCURRENT_STREAMS */
+void mesh_cut(mesh_peer *p);                        /* the connection is reset */
 
 #endif

@@ -142,6 +142,43 @@ static void test_max_connections(void **state) {
     mesh_close(&m);
 }
 
+/* The limit is the cluster's: who is sent to an endpoint without a connection finds one elsewhere. */
+static void test_max_connections_elsewhere(void **state) {
+    (void)state;
+    mesh_call calls[6];
+    mesh_open(&m, &(mesh_config){.servers = 2, LIMITS("max_connections: 1")});
+    m.servers[0].ok = m.servers[1].ok = true;
+    for (int i = 0; i < 6; i++) {
+        mesh_unary(&m, &calls[i]);
+        mesh_run(&m, 0);
+        expect(&calls[i], WEFT_OK, NULL);
+    }
+    assert_int_equal(m.servers[0].peer_count + m.servers[1].peer_count, 1);
+    mesh_close(&m);
+}
+
+/* The peer may allow more streams at any time (RFC 9113 section 6.5.3). */
+static void test_more_streams(void **state) {
+    (void)state;
+    mesh_call calls[3];
+    mesh_open(&m, &(mesh_config){LIMITS("max_connections: 1")});
+    server()->limits.max_streams = 1;
+    for (int i = 0; i < 3; i++) mesh_unary(&m, &calls[i]);
+    mesh_run(&m, 0);
+    assert_int_equal(server()->request_count, 1);
+    server()->limits.max_streams = 2;
+    mesh_max_streams(&server()->peers[0], 2);
+    mesh_run(&m, 0);
+    assert_int_equal(server()->request_count, 2);
+    mesh_answer(mesh_at(&m, 0, 1));
+    mesh_run(&m, 0);
+    mesh_answer(mesh_at(&m, 0, 2));
+    mesh_answer(mesh_at(&m, 0, 0));
+    mesh_run(&m, 0);
+    for (int i = 0; i < 3; i++) expect(&calls[i], WEFT_OK, NULL);
+    mesh_close(&m);
+}
+
 /* ---- limits that refuse, by their names */
 
 static void test_no_connections(void **state) {
@@ -508,6 +545,8 @@ int main(void) {
         cmocka_unit_test(test_another_when_full),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_max_connections),
+        cmocka_unit_test(test_max_connections_elsewhere),
+        cmocka_unit_test(test_more_streams),
         cmocka_unit_test(test_no_connections),
         cmocka_unit_test(test_max_pending),
         cmocka_unit_test(test_max_requests),
