@@ -270,6 +270,8 @@ static void note_fields(mesh_call *c, const http_fields *fields) {
     const http_field *status = http_fields_find(fields, HTTP_NAME_GRPC_STATUS);
     const http_field *message = http_fields_find(fields, HTTP_NAME_GRPC_MESSAGE);
     int64_t number = 0;
+    if (http_fields_find_text(fields, CALL_UNPROCESSED, strlen(CALL_UNPROCESSED)))
+        c->unprocessed = true;
     if (http && weft_parse_int64(http->value, &number) >= 0) c->http = (int)number;
     if (status) c->status = http_grpc_status_parse(status->value, status->value_len);
     if (!message || message->value_len >= sizeof c->message) return;
@@ -394,7 +396,7 @@ static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
         "static_resources:\n"
         "  listeners:\n"
         "  - name: out\n"
-        "    traffic_direction: OUTBOUND\n"
+        "    traffic_direction: %s\n"
         "    address: {socket_address: {address: 10.0.0.1, port_value: 80}}\n"
         "    filter_chains:\n"
         "    - filters:\n"
@@ -421,7 +423,8 @@ static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
         "    load_assignment:\n"
         "      endpoints:\n"
         "      - lb_endpoints:\n",
-        config->route ? config->route : "", config->dns ? "STRICT_DNS" : "STATIC",
+        config->inbound ? "INBOUND" : "OUTBOUND", config->route ? config->route : "",
+        config->dns ? "STRICT_DNS" : "STATIC",
         strstr(more, "http2_protocol_options") ? "" : "    http2_protocol_options: {}\n", more);
     endpoints_text(m, config, out);
 }

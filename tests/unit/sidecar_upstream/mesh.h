@@ -74,6 +74,7 @@ typedef struct mesh_call {
     int http;
     int status; /* grpc-status; -1: none came */
     char message[700];
+    bool unprocessed; /* the sidecar said so (CALL_UNPROCESSED) */
     size_t bytes;
     bool done; /* the response ended, or the stream was reset */
     bool reset;
@@ -85,6 +86,7 @@ typedef struct mesh_config {
     size_t servers;        /* that listen; 0: one */
     const char *endpoints; /* "10.0.1.1:80 gone:80" in place of the servers' addresses */
     bool dns;
+    bool inbound;        /* the client is another sidecar, servers are the app */
     const char *route;   /* YAML within the route's action: "timeout: 1s, " … or NULL */
     const char *cluster; /* YAML lines within the cluster, each indented by four, or NULL */
     uint64_t seed;       /* 0: 1 */

@@ -137,6 +137,63 @@ static void test_goaway(void **state) {
     mesh_close(&m);
 }
 
+/* ---- what another sidecar says was not processed */
+
+static void test_told_unprocessed(void **state) {
+    (void)state;
+    mesh_call c;
+    mesh_open(&m, &(mesh_config){.servers = 2});
+    mesh_unary(&m, &c);
+    mesh_run(&m, 0);
+    const size_t first = m.servers[0].request_count ? 0 : 1;
+    mesh_refuse(mesh_at(&m, first, 0), WEFT_UNAVAILABLE, CALL_UNPROCESSED, "1");
+    mesh_run(&m, 0);
+    mesh_answer(mesh_at(&m, !first, 0));
+    mesh_run(&m, 0);
+    expect(&c, WEFT_OK, NULL);
+    assert_int_equal(transparent(), 1);
+    mesh_close(&m);
+    /* With nowhere else to go the status is the app's; the word between sidecars is not. */
+    mesh_open(&m, &(mesh_config){0});
+    mesh_unary(&m, &c);
+    mesh_run(&m, 0);
+    mesh_refuse(mesh_at(&m, 0, 0), WEFT_UNAVAILABLE, CALL_UNPROCESSED, "1");
+    mesh_run(&m, 300);
+    expect(&c, WEFT_UNAVAILABLE, NULL);
+    assert_false(c.unprocessed);
+    mesh_close(&m);
+}
+
+/* The other side of it: what an inbound sidecar says, and when it must not. */
+static void test_says_unprocessed(void **state) {
+    (void)state;
+    mesh_call c, other;
+    mesh_open(&m, &(mesh_config){.inbound = true,
+                                 .cluster = "    circuit_breakers: {thresholds: [{max_requests: "
+                                            "1}]}\n"});
+    mesh_unary(&m, &c);
+    mesh_unary(&m, &other);
+    mesh_run(&m, 0);
+    expect(&other, WEFT_UNAVAILABLE, "max_requests");
+    assert_true(other.unprocessed);
+    mesh_reset(mesh_at(&m, 0, 0), H2_INTERNAL_ERROR); /* who knows what the app did */
+    mesh_run(&m, 0);
+    expect(&c, WEFT_INTERNAL, NULL);
+    assert_false(c.unprocessed);
+    mesh_unary(&m, &c);
+    mesh_run(&m, 0);
+    mesh_cut(mesh_at(&m, 0, 1)->peer);
+    mesh_listen(&m, 0, false);
+    mesh_run(&m, 0);
+    expect(&c, WEFT_UNAVAILABLE, "lost the connection");
+    assert_false(c.unprocessed);
+    mesh_unary(&m, &c); /* nobody is there */
+    mesh_run(&m, 0);
+    expect(&c, WEFT_UNAVAILABLE, "cannot reach");
+    assert_true(c.unprocessed);
+    mesh_close(&m);
+}
+
 /* ---- what may have been processed */
 
 static void test_not_repeated(void **state) {
@@ -433,6 +490,8 @@ int main(void) {
         cmocka_unit_test(test_refused_stream),
         cmocka_unit_test(test_refused_always),
         cmocka_unit_test(test_goaway),
+        cmocka_unit_test(test_told_unprocessed),
+        cmocka_unit_test(test_says_unprocessed),
         cmocka_unit_test(test_not_repeated),
         cmocka_unit_test(test_status_is_final),
         cmocka_unit_test(test_reset_when_told),
