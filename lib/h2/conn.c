@@ -88,7 +88,7 @@ h2_conn *h2_conn_new(h2_env *env, h2_role role, const h2_limits *limits,
     c->peer_stream_window = c->our_stream_window = WINDOW_DEFAULT;
     c->peer_header_list_max = UINT32_MAX;
     c->deadline = c->settings_deadline = WEFT_NO_DEADLINE;
-    c->partial_since = c->ping_sent = c->rtt = -1;
+    c->partial_since = c->ping_sent = c->rtt = c->blocked_since = -1;
     c->last_input = c->idle_since = env->now;
     if (limits->settings_timeout) c->settings_deadline = env->now + limits->settings_timeout;
     arm(c, c->settings_deadline);
@@ -309,6 +309,12 @@ bool h2_conn_finished(const h2_conn *c) {
 int h2_conn_can_request(const h2_conn *c) {
     return c->role == H2_CLIENT && !c->failed && !c->got_goaway && !c->drain &&
            c->next_id <= STREAM_ID_MAX && c->streams_local < c->peer_max_streams;
+}
+
+bool h2_conn_is_stuffed(const h2_conn *c) {
+    const h2_limits *l = c->limits;
+    if (c->buffered + l->conn_window / 2 > l->buffered_max) return true;
+    return c->blocked_since >= 0 && c->env->now - c->blocked_since >= H2_STUFFED_AFTER;
 }
 
 void h2_conn_await_capacity(h2_conn *c) { c->want_capacity = true; }

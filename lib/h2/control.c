@@ -195,6 +195,7 @@ static int on_window_update(h2_conn *c, const frame *f, const uint8_t *payload) 
     if (!f->stream) {
         if (!size) return conn_error(c, H2_PROTOCOL_ERROR, "WINDOW_UPDATE of 0");
         c->send_window += size;
+        c->blocked_since = -1;
         if (c->send_window > WINDOW_MAX)
             return conn_error(c, H2_FLOW_CONTROL_ERROR, "connection window too large");
         if (!weft_list_empty(&c->ready)) want_write(c);

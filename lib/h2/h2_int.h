@@ -164,7 +164,8 @@ struct h2_conn {
     uint64_t moved;   /* bytes ever moved out */
     bool output_kept; /* it failed, and what was in `out` will still be sent */
     int64_t send_window;
-    weft_list ready; /* streams with something to send */
+    int64_t blocked_since; /* when send_window was used up; -1: it is not */
+    weft_list ready;       /* streams with something to send */
     hpack_encoder encoder;
 
     /* Input. */

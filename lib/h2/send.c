@@ -133,6 +133,7 @@ void stream_make_ready(h2_conn *c, h2_stream *s) {
 static void spend(h2_conn *c, h2_stream *s, size_t size) {
     s->send_window -= (int64_t)size;
     c->send_window -= (int64_t)size;
+    if (c->send_window <= 0) c->blocked_since = c->env->now;
     c->flood.work++;
     want_write(c);
 }

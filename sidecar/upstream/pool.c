@@ -67,12 +67,27 @@ void pool_add(const pool *p, wire_sum *sum) {
     weft_list_each(&p->conns, at) { wire_add(&WEFT_CONTAINER(at, pool_conn, link)->wire, sum); }
 }
 
+static bool may_dial(const pool *p) {
+    return !p->dialling && !p->closing && !p->cluster->up->draining && p->up < UPSTREAM_CONNS_MAX;
+}
+
+/* Whether a connection more is coming, or would be dialled for who waits. */
+static bool may_grow(const pool *p) {
+    return p->dialling ||
+           (may_dial(p) && !p->full && cluster_backoff_open(&p->endpoint->backoff, now_of(p)));
+}
+
+/* Streams that nobody reads can hold all that a connection may carry. Who is new need not wait behind
+ * them while there is, or can be, another. */
 h2_conn *pool_pick(pool *p) {
+    h2_conn *stuffed = NULL;
     weft_list_each(&p->conns, at) {
         const pool_conn *c = WEFT_CONTAINER(at, pool_conn, link);
-        if (c->state == CONN_UP && h2_conn_can_request(c->wire.h2)) return c->wire.h2;
+        if (c->state != CONN_UP || !h2_conn_can_request(c->wire.h2)) continue;
+        if (!h2_conn_is_stuffed(c->wire.h2)) return c->wire.h2;
+        stuffed = c->wire.h2;
     }
-    return NULL;
+    return stuffed && may_grow(p) ? NULL : stuffed;
 }
 
 /* ---- dialling */
@@ -155,10 +170,6 @@ static void await_capacity(pool *p) {
     }
 }
 
-static bool may_dial(const pool *p) {
-    return !p->dialling && !p->closing && !p->cluster->up->draining && p->up < UPSTREAM_CONNS_MAX;
-}
-
 /* While attempts wait for a stream to end, dialling is tried again after each backoff. */
 static void arm_redial(pool *p) {
     const cluster_backoff *backoff = &p->endpoint->backoff;
@@ -175,6 +186,8 @@ int pool_join(pool *p, attempt *a, attempt_error *error) {
         const cluster_backoff *backoff = &p->endpoint->backoff;
         if (cluster_backoff_open(backoff, now_of(p))) {
             if (dial(p) && !p->up) return unreachable(p, error);
+            if (!p->dialling && weft_list_empty(&p->waiting)) a->conn = pool_pick(p);
+            if (a->conn) return 1;
         } else if (!p->up) {
             return attempt_fail(error, ATTEMPT_CONNECT, "cannot reach %s (next try in %.1f s)",
                                 p->why, (double)(backoff->until - now_of(p)) / 1e9);
@@ -216,12 +229,18 @@ static void fail_waiting(pool *p) {
     }
 }
 
+static void serve(pool *p);
+
 /* Those who wait have a connection to wait for, or hear now that there is none. `failed`: a dial
  * just did. */
 static void attend(pool *p, bool failed) {
     if (!p->waiting_count) return;
     const bool open = cluster_backoff_open(&p->endpoint->backoff, now_of(p));
-    if (may_dial(p) && (p->up ? open : !failed)) (void)dial(p);
+    const bool refused = may_dial(p) && (p->up ? open : !failed) && dial(p);
+    if (refused && p->up && pool_pick(p)) {
+        serve(p);
+        return;
+    }
     if (!p->up && !p->dialling) {
         fail_waiting(p);
     } else {
@@ -333,7 +352,11 @@ static void on_closed(wire *w, int error, const char *reason) {
         weft_log(WEFT_LOG_INFO, "connection lost", WEFT_S("cluster", p->cluster->config->name),
                  WEFT_S("endpoint", e->text), WEFT_S("reason", reason));
     }
-    attend(p, failed);
+    p->full = p->full && failed;
+    if (p->up)
+        serve(p);
+    else
+        attend(p, failed);
     cluster_endpoint_unref(e);
 }
 

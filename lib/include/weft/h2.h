@@ -319,6 +319,11 @@ size_t h2_conn_queued(const h2_conn *conn);
 /* 1 when h2_request would not say WEFT_EAGAIN or WEFT_ECLOSED now. */
 int h2_conn_can_request(const h2_conn *conn);
 
+/* True when new requests had better go to another connection: what nobody reads has nearly reached buffered_max,
+ * or the peer has given no credit for H2_STUFFED_AFTER though there is something to send. */
+#define H2_STUFFED_AFTER INT64_C(50000000) /* ns */
+bool h2_conn_is_stuffed(const h2_conn *conn);
+
 /* As if h2_request had just said WEFT_EAGAIN: on_capacity will tell. For who asked h2_conn_can_request. */
 void h2_conn_await_capacity(h2_conn *conn);
 

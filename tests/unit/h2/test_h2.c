@@ -37,6 +37,11 @@ static void test_dropped_bytes_return_credit(void **state) {
     assert_int_equal(h2_conn_get_info(p.server.conn).send_window, 0);
     assert_int_equal(h2_conn_get_info(p.client.conn).buffered, 1 << 20);
     assert_int_equal(h2_conn_queued(p.server.conn), 4 * 400000 - (1 << 20));
+    /* Both sides know: at once who holds it, after a while who may not send. */
+    assert_true(h2_conn_is_stuffed(p.client.conn));
+    assert_false(h2_conn_is_stuffed(p.server.conn));
+    rig_advance(&p.rig, H2_STUFFED_AFTER);
+    assert_true(h2_conn_is_stuffed(p.server.conn));
     pair_drop(asked[0]); /* reset with 400,000 bytes unread */
     assert_int_equal(p.client.wanted, 1);
     pair_settle(&p);
@@ -46,6 +51,8 @@ static void test_dropped_bytes_return_credit(void **state) {
     assert_int_equal(h2_conn_get_info(p.client.conn).buffered, 0);
     assert_true(h2_conn_get_info(p.server.conn).send_window >= 1 << 19);
     assert_int_equal(h2_conn_queued(p.server.conn), 0);
+    assert_false(h2_conn_is_stuffed(p.client.conn));
+    assert_false(h2_conn_is_stuffed(p.server.conn));
     assert_int_equal(p.resets, 4);
     pair_end(&p);
 }
