@@ -229,12 +229,10 @@ int on_header_block(h2_conn *c, uint32_t id, uint8_t flags, const uint8_t *data,
     http_fields_init(&env->list, env->fields);
     int failed = decode(c, data, len, &list, &v);
     if (!failed) failed = dispatch(c, id, flags, &list, &v);
-    for (uint32_t i = 0; i < list.count; i++) http_field_unref(list.at[i]);
-    list.count = 0;
-    list.bytes = 0;
     if (env->list.at) {
         http_fields_clear(&list);
     } else {
+        http_fields_empty(&list);
         env->list = list;
     }
     return failed;

@@ -149,20 +149,20 @@ static int deliver_over(http_fields *list, hpack_budget *budget, http_field *fie
         budget->fields = list->count;
     }
     budget->fields++;
-    budget->bytes += (size_t)field->name_len + field->value_len + 32;
+    budget->bytes += field->cost;
     http_field_unref(field);
     return 0;
 }
 
 /* Takes over the caller's reference. */
 static inline int deliver(http_fields *list, hpack_budget *budget, http_field *field) {
-    const size_t bytes = list->bytes + field->name_len + field->value_len + 32;
+    const size_t bytes = list->bytes + field->cost;
     if (__builtin_expect(
             list->count >= budget->max_fields || bytes > budget->max_bytes || budget->over, 0))
         return deliver_over(list, budget, field);
     if (__builtin_expect(list->count == list->cap, 0)) return http_fields_push(list, field);
-    list->at[list->count++] = field;
-    list->bytes = bytes;
+    list->at[list->count] = field;
+    http_fields_note(list, field);
     return 0;
 }
 

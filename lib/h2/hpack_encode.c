@@ -145,8 +145,7 @@ static uint8_t *put_new_entry(hpack_encoder *encoder, http_field *f, uint32_t ha
 }
 
 static uint8_t *put_field(hpack_encoder *encoder, http_field *f, uint8_t *out) {
-    const uint32_t cost = f->name_len + f->value_len + HPACK_ENTRY_COST;
-    const bool fits = cost <= encoder->table.size / 2;
+    const bool fits = f->cost <= encoder->table.size / 2;
     if ((f->kind & HTTP_SECRET) || (f->flags & HTTP_FIELD_NEVER))
         return put_literal(f, name_index(encoder, f), LITERAL_NEVER, false, out);
     if (f->kind & HTTP_NOINDEX) {

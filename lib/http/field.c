@@ -15,14 +15,15 @@ enum {
 #undef X
 };
 
-#define S(index, id_, text, val)            \
-    [index] = {.name = text,                \
-               .value = val,                \
-               .refs = 1,                   \
-               .value_len = sizeof val - 1, \
-               .name_len = sizeof text - 1, \
-               .id = HTTP_NAME_##id_,       \
-               .static_index = index,       \
+#define S(index, id_, text, val)                                           \
+    [index] = {.name = text,                                               \
+               .value = val,                                               \
+               .refs = 1,                                                  \
+               .cost = sizeof text - 1 + sizeof val - 1 + HTTP_FIELD_COST, \
+               .value_len = sizeof val - 1,                                \
+               .name_len = sizeof text - 1,                                \
+               .id = HTTP_NAME_##id_,                                      \
+               .static_index = index,                                      \
                .kind = KIND_##id_}
 /* A row of the static table whose value is empty. */
 #define E(index, id_, text) S(index, id_, text, "")
@@ -140,6 +141,7 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
     field->next = NULL;
     field->refs = 1;
     field->hash = hash;
+    field->cost = (uint32_t)(name_len + value_len) + HTTP_FIELD_COST;
     field->value_len = (uint32_t)value_len;
     field->name_len = (uint16_t)name_len;
     field->id = (uint8_t)id;

@@ -17,6 +17,12 @@ static const name_row rows[HTTP_NAME_COUNT] = {[HTTP_NAME_OTHER] = {"", 0, 0},
 #undef X
 };
 
+const uint8_t http_hot_places[HTTP_NAME_COUNT] = {
+#define X(id) [HTTP_NAME_##id] = HTTP_HOT_##id,
+    HTTP_HOT_NAMES(X)
+#undef X
+};
+
 #define SLOTS 256u
 _Static_assert(HTTP_NAME_COUNT < SLOTS / 2, "the table of names must stay sparse");
 

@@ -51,6 +51,14 @@ static uint64_t controls8(const char *at) {
     return (((x - ONES * 0x20) & ~x) | ((del - ONES) & ~del)) & HIGHS;
 }
 
+/* Likewise for 4 to 7 bytes, as the low and the high half of a word. */
+static uint64_t controls4(const char *at, size_t len) {
+    char both[8];
+    memcpy(both, at, 4);
+    memcpy(both + 4, at + len - 4, 4);
+    return controls8(both);
+}
+
 static int slow_ok(const char *value, size_t len) {
     for (size_t i = 0; i < len; i++) {
         const unsigned char c = (unsigned char)value[i];
@@ -65,8 +73,9 @@ int http_value_ok(const char *value, size_t len) {
     if (!len) return 1;
     if (is_blank(value[0]) || is_blank(value[len - 1])) return 0;
     if (len < 16) {
-        if (len >= 8 && !(controls8(value) | controls8(value + len - 8))) return 1;
-        return slow_ok(value, len);
+        if (len >= 8)
+            return !(controls8(value) | controls8(value + len - 8)) || slow_ok(value, len);
+        return (len >= 4 && !controls4(value, len)) || slow_ok(value, len);
     }
     bytes16 found = controls(load16(value + len - 16)); /* overlaps the last step */
     for (size_t i = 0; i + 16 < len; i += 16) found |= controls(load16(value + i));

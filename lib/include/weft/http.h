@@ -135,15 +135,57 @@ unsigned http_name_kind(http_name name);
 /* The number of a name in lower case, or HTTP_NAME_OTHER. Any thread. */
 http_name http_name_find(const char *text, size_t len);
 
+/* Names that lists know the place of: those that are asked for in each call. */
+#define HTTP_HOT_NAMES(X)    \
+    X(AUTHORITY)             \
+    X(METHOD)                \
+    X(PATH)                  \
+    X(SCHEME)                \
+    X(STATUS)                \
+    X(HOST)                  \
+    X(CONTENT_TYPE)          \
+    X(GRPC_TIMEOUT)          \
+    X(GRPC_STATUS)           \
+    X(GRPC_MESSAGE)          \
+    X(GRPC_RETRY_PUSHBACK)   \
+    X(TRACEPARENT)           \
+    X(FORWARDED_CLIENT_CERT) \
+    X(CONTENT_LENGTH)        \
+    X(EXPECT)
+
+enum {
+    HTTP_HOT_NONE, /* counted too, so that counting needs no question; never asked */
+#define X(id) HTTP_HOT_##id,
+    HTTP_HOT_NAMES(X)
+#undef X
+        HTTP_HOT_COUNT
+};
+
+extern const uint8_t http_hot_places[HTTP_NAME_COUNT]; /* private: HTTP_HOT_… of a name */
+
+/* The same, worked out when compiling if the name is a constant. */
+static inline unsigned http_hot_place(http_name name) {
+    switch (name) {
+#define X(id)            \
+    case HTTP_NAME_##id: \
+        return HTTP_HOT_##id;
+        HTTP_HOT_NAMES(X)
+#undef X
+    default:
+        return HTTP_HOT_NONE;
+    }
+}
+
 /* ---- fields */
 
 typedef struct http_pool http_pool;
 
 enum {
     HTTP_FIELD_BAD = 1, /* breaks RFC 9110 section 5 / RFC 9113 section 8.2.1: see http_field_new */
-    HTTP_FIELD_NEVER = 2,    /* came as, and must be sent as, a never-indexed literal */
-    HTTP_FIELD_INTERNED = 4, /* private: in the pool's table */
-    HTTP_FIELD_BAD_NAME = 8  /* private: _BAD, and the name is why */
+    HTTP_FIELD_NEVER = 2,           /* came as, and must be sent as, a never-indexed literal */
+    HTTP_FIELD_INTERNED = 4,        /* private: in the pool's table */
+    HTTP_FIELD_BAD_NAME = 8,        /* private: _BAD, and the name is why */
+    HTTP_FIELD_PLAIN_AUTHORITY = 16 /* private: was found to hold no userinfo */
 };
 
 /* Read only. Name and value end in '\0' (not counted); both may hold any byte but are text once _BAD is
@@ -155,6 +197,7 @@ typedef struct http_field {
     struct http_field *next; /* private: table or free list */
     uint32_t refs;
     uint32_t hash; /* private: 0 until someone needed it */
+    uint32_t cost; /* name_len + value_len + 32: what it counts in lists and tables of HPACK */
     uint32_t value_len;
     uint16_t name_len;
     uint8_t id;           /* http_name */
@@ -163,6 +206,8 @@ typedef struct http_field {
     uint8_t kind;         /* what http_name_kind says */
     uint8_t size_class;   /* private */
 } http_field;
+
+#define HTTP_FIELD_COST 32u /* RFC 9113 section 6.5.2, RFC 7541 section 4.1 */
 
 typedef struct http_pool_stats {
     size_t fields;   /* alive */
@@ -225,15 +270,44 @@ int http_field_equal(const http_field *a, const http_field *b);
  * (SETTINGS_MAX_HEADER_LIST_SIZE) counts it: name + value + 32 each. */
 typedef struct http_fields {
     http_field **at;
+    http_pool *pool;
+    size_t bytes;
     uint32_t count;
     uint32_t cap;
-    size_t bytes;
-    http_pool *pool;
+    /* Private, kept as fields come so that nobody has to look through the list: */
+    uint8_t flags; /* those of all fields; a field that was dropped may have left its own behind */
+    uint8_t kinds; /* likewise */
+    uint16_t pseudo; /* the sum of kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO) */
+    uint16_t twice;  /* a bit for each place whose name came more than once */
+    uint8_t where
+        [HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
+                                      0: there is none */
 } http_fields;
 
 /* An empty list; nothing is allocated. _clear drops all fields and the array. */
-void http_fields_init(http_fields *list, http_pool *pool);
+static inline void http_fields_init(http_fields *list, http_pool *pool) {
+    *list = (http_fields){.pool = pool};
+}
 void http_fields_clear(http_fields *list);
+
+/* Drops all fields and keeps the array. */
+void http_fields_empty(http_fields *list);
+
+/* Private: notes that `field` was put at the end. */
+static inline void http_fields_note(http_fields *list, const http_field *field) {
+    const unsigned place = http_hot_places[field->id];
+    list->count++;
+    list->bytes += field->cost;
+    list->flags |= field->flags;
+    list->kinds |= field->kind;
+    list->pseudo =
+        (uint16_t)(list->pseudo + (field->kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO)));
+    if (list->where[place]) {
+        list->twice = (uint16_t)(list->twice | 1u << place);
+    } else {
+        list->where[place] = (uint8_t)(list->count < 255 ? list->count : 255);
+    }
+}
 
 /* The most fields any list may hold. */
 #define HTTP_FIELDS_MAX 1024u
@@ -253,7 +327,14 @@ int http_fields_move(http_fields *to, http_fields *from) WEFT_MUST_USE;
 int http_fields_copy(http_fields *to, const http_fields *from) WEFT_MUST_USE;
 
 /* The first field of that name, or NULL; borrowed from the list. _find_text takes a lower-case name. */
-http_field *http_fields_find(const http_fields *list, http_name name);
+http_field *http_fields_search(const http_fields *list, http_name name); /* private */
+static inline http_field *http_fields_find(const http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    if (!place) return http_fields_search(list, name);
+    const unsigned where = list->where[place];
+    if (!where) return NULL;
+    return __builtin_expect(where < 255, 1) ? list->at[where - 1] : http_fields_search(list, name);
+}
 http_field *http_fields_find_text(const http_fields *list, const char *name, size_t name_len);
 
 /* Puts `field` (reference taken over, also on failure) in place of the first field of its name, and drops
@@ -261,7 +342,11 @@ http_field *http_fields_find_text(const http_fields *list, const char *name, siz
 int http_fields_set(http_fields *list, http_field *field) WEFT_MUST_USE;
 
 /* Drops every field of that name and returns how many; _remove_at drops one, keeping the order. */
-size_t http_fields_remove(http_fields *list, http_name name);
+size_t http_fields_drop(http_fields *list, http_name name); /* private */
+static inline size_t http_fields_remove(http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    return place && !list->where[place] ? 0 : http_fields_drop(list, name);
+}
 void http_fields_remove_at(http_fields *list, uint32_t index);
 
 /* ---- rules */
