@@ -27,6 +27,7 @@ TEST_UNITS_wire := testsupport h2 http net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
+TEST_UNITS_sidecar := testsupport sidecar http base
 TEST_UNITS_sidecar_telemetry := testsupport sidecar_telemetry base
 TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
 TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base

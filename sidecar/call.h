@@ -15,6 +15,7 @@
 #define SIDECAR_CALL_H
 
 #include "sidecar/config/config.h"
+#include "sidecar/plan.h"
 #include "sidecar/route/route.h"
 #include "sidecar/upstream/upstream.h"
 #include "sidecar/worker.h"
@@ -50,13 +51,16 @@ typedef struct call {
     bool inbound;
     bool grpc;
     bool request_ended;
-    bool replayable; /* all request bytes so far are kept */
-    bool admitted;   /* holds one of the cluster's requests */
-    bool retry_held; /* holds one of the cluster's retries */
-    bool trace_new;  /* the trace began here */
+    bool replayable;    /* all request bytes so far are kept */
+    bool admitted;      /* holds one of the cluster's requests */
+    bool retry_held;    /* holds one of the cluster's retries */
+    bool trace_new;     /* the trace began here */
+    bool timeout_given; /* the deadline is the caller's grpc-timeout, no less */
     http_fields request;
     http_fields held; /* response headers, in CALL_HELD */
     /* routing */
+    plan *plan; /* what it follows; see call_plan */
+    uint64_t plan_serial;
     http_grpc_path path;
     const config_route *route;
     const config_cluster *cluster; /* NULL until routed */
@@ -86,6 +90,11 @@ typedef struct call {
     uint64_t bytes_in, bytes_out;
     uint8_t small[CALL_SMALL];
 } call;
+
+/* The plan it follows, or NULL: there is none, or its slot has another by now. */
+static inline plan *call_plan(const call *c) {
+    return c->plan && c->plan->serial == c->plan_serial ? c->plan : NULL;
+}
 
 /* ---- call.c: its life, and what the client does */
 

@@ -117,9 +117,12 @@ static int rewrite(call *c) {
         http_fields_set(list, http_field_known(fields, HTTP_NAME_TRACEPARENT, text, sizeof text));
     /* HPACK's static table: 6 is http, 7 is https (RFC 7541 appendix A). */
     if (!rc) rc = http_fields_set(list, http_static_field(c->cluster->tls ? 7 : 6));
-    if (!rc && c->deadline != INT64_MAX && c->grpc) {
+    const int64_t now = worker_now(c->worker);
+    /* In the turn in which the call came there is nothing to subtract from what its caller said. */
+    const bool same = c->timeout_given && now == c->started;
+    if (!rc && c->deadline != INT64_MAX && c->grpc && !same) {
         char left[HTTP_TIMEOUT_TEXT];
-        const size_t len = http_timeout_format(c->deadline - worker_now(c->worker), left);
+        const size_t len = http_timeout_format(c->deadline - now, left);
         rc = http_fields_set(list, http_field_known(fields, HTTP_NAME_GRPC_TIMEOUT, left, len));
     }
     if (!rc && c->retries) {

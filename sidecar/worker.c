@@ -40,8 +40,10 @@ static void down_open(wire *w) {
         if (*d->peer_id) {
             char text[CRYPTO_SPIFFE_MAX + 8];
             const int len = snprintf(text, sizeof text, "URI=%s", d->peer_id);
-            d->peer_cert = http_field_known(d->worker->fields, HTTP_NAME_FORWARDED_CLIENT_CERT,
-                                            text, (size_t)len);
+            /* Interned: connections of one peer share it, and with it the plans of their calls. */
+            d->peer_cert = http_field_intern(
+                d->worker->fields, http_name_text(HTTP_NAME_FORWARDED_CLIENT_CERT),
+                http_name_len(HTTP_NAME_FORWARDED_CLIENT_CERT), text, (size_t)len);
         }
     }
     if (d->worker->draining) wire_drain(w);
@@ -261,6 +263,7 @@ void worker_free(worker *w) {
     if (w->spans) write_spans(w);
     upstream_free(w->up);
     call_free_all(w);
+    plan_free(&w->plans);
     if (w->h2) h2_env_free(w->h2);
     if (w->reader) config_reader_free(w->reader);
     span_buffer_free(w->spans);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "sidecar/config/publish.h"
+#include "sidecar/plan.h"
 #include "sidecar/telemetry/metrics.h"
 #include "sidecar/telemetry/span.h"
 #include "sidecar/upstream/upstream.h"
@@ -67,6 +68,7 @@ struct worker {
     telemetry *metrics;
     span_buffer *spans;
     config_reader *reader;
+    plan_table plans;
     upstream *up;
     worker_listener *listeners;
     weft_list downs;
