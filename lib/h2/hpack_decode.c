@@ -156,9 +156,9 @@ static int deliver_over(http_fields *list, hpack_budget *budget, http_field *fie
 
 /* Takes over the caller's reference. */
 static inline int deliver(http_fields *list, hpack_budget *budget, http_field *field) {
-    const size_t bytes = list->bytes + field->cost;
-    if (__builtin_expect(
-            list->count >= budget->max_fields || bytes > budget->max_bytes || budget->over, 0))
+    if (__builtin_expect(list->count >= budget->max_fields ||
+                             list->bytes + field->cost > budget->max_bytes || budget->over,
+                         0))
         return deliver_over(list, budget, field);
     if (__builtin_expect(list->count == list->cap, 0)) return http_fields_push(list, field);
     list->at[list->count] = field;
@@ -186,6 +186,84 @@ static int read_other(hpack_decoder *decoder, reader *r, http_fields *list, hpac
     return deliver(list, budget, field);
 }
 
+/* Any one representation. */
+static int read_field(hpack_decoder *decoder, reader *r, http_fields *list, hpack_budget *budget) {
+    const uint8_t byte = *r->at;
+    if ((byte & 0xe0) == 0x20) return WEFT_EPARSE;
+    if (!(byte & 0x80)) return read_other(decoder, r, list, budget);
+    uint32_t index = 0;
+    const int failed = read_int(r, 7, &index);
+    http_field *field = failed ? NULL : lookup(decoder, index);
+    return field ? deliver(list, budget, http_field_ref(field)) : WEFT_EPARSE;
+}
+
+/* A literal that stays out of the table, with the name of an entry and a short plain value: what is new in
+ * each request. NULL, and nothing is read: it is something else. */
+static inline http_field *read_short(const hpack_decoder *decoder, reader *r, http_pool *pool) {
+    const uint8_t *at = r->at;
+    if (*at & 0xe0 || r->end - at < 3) return NULL;
+    const bool never = *at & 0x10;
+    uint32_t index = *at++ & 15u;
+    if (index == 15) {
+        index += *at;
+        if (*at++ & 0x80) return NULL;
+    }
+    const size_t len = *at++;
+    if (!index || len >= 0x7f || len > (size_t)(r->end - at)) return NULL;
+    const http_field *named = lookup(decoder, index);
+    if (!named || !named->id) return NULL;
+    http_field *field = http_field_make(pool, (http_name)named->id, named->name, named->name_len,
+                                        (const char *)at, len, false);
+    if (!field) return NULL;
+    if (never) field->flags |= HTTP_FIELD_NEVER;
+    r->at = at + len;
+    return field;
+}
+
+/* What blocks mostly consist of, as far as it goes. The list's fields are kept in registers meanwhile. */
+static void read_usual(const hpack_decoder *decoder, reader *r, http_fields *list,
+                       const hpack_budget *budget) {
+    const hpack_table *t = &decoder->table;
+    const uint32_t most = list->cap < budget->max_fields ? list->cap : budget->max_fields;
+    uint32_t count = list->count;
+    size_t bytes = list->bytes;
+    unsigned marks = list->marks;
+    while (r->at < r->end && count < most) {
+        const uint32_t byte = *r->at;
+        http_field *field;
+        if (byte & 0x80) {
+            const uint32_t index = byte & 0x7f;
+            if (index > STATIC_COUNT) {
+                const uint32_t back = index - (STATIC_COUNT + 1);
+                if (index == 0x7f || back >= t->count) break;
+                field = t->ring[(t->next - 1 - back) & (t->cap - 1)];
+                if (bytes + field->cost > budget->max_bytes) break;
+                (void)http_field_ref(field);
+            } else {
+                field = http_static_field(index);
+                if (!field || bytes + field->cost > budget->max_bytes) break;
+            }
+            r->at++;
+        } else {
+            const uint8_t *before = r->at;
+            field = read_short(decoder, r, list->pool);
+            if (!field) break;
+            if (__builtin_expect(bytes + field->cost > budget->max_bytes, 0)) {
+                http_field_unref(field);
+                r->at = before;
+                break;
+            }
+        }
+        list->at[count++] = field;
+        bytes += field->cost;
+        marks |= HTTP_MARKS(field);
+        http_fields_place(list->where, &list->twice, field, count);
+    }
+    list->count = count;
+    list->bytes = bytes;
+    list->marks = (uint16_t)marks;
+}
+
 int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *data, size_t len,
                  http_fields *list, hpack_budget *budget) {
     reader r = {data, data + len, scratch};
@@ -197,18 +275,9 @@ int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *
     }
     if (decoder->must_shrink) return WEFT_EPARSE;
     while (r.at < r.end) {
-        const uint8_t byte = *r.at;
-        if (byte & 0x80) {
-            uint32_t index = 0;
-            failed = read_int(&r, 7, &index);
-            http_field *field = failed ? NULL : lookup(decoder, index);
-            if (__builtin_expect(!field, 0)) return WEFT_EPARSE;
-            failed = deliver(list, budget, http_field_ref(field));
-        } else if ((byte & 0xe0) == 0x20) {
-            return WEFT_EPARSE;
-        } else {
-            failed = read_other(decoder, &r, list, budget);
-        }
+        if (!budget->over) read_usual(decoder, &r, list, budget);
+        if (r.at == r.end) break;
+        failed = read_field(decoder, &r, list, budget);
         if (__builtin_expect(failed, 0)) return failed;
     }
     if (!budget->over) {

@@ -196,8 +196,7 @@ int http_fields_set(http_fields *list, http_field *field) {
     http_field *old = list->at[at];
     list->at[at] = field;
     list->bytes += (size_t)field->cost - old->cost;
-    list->flags |= field->flags;
-    list->kinds |= field->kind;
+    list->marks = (uint16_t)(list->marks | HTTP_MARKS(field));
     http_field_unref(old);
     const unsigned hot = http_hot_places[field->id];
     if (hot && !(list->twice >> hot & 1)) return 0;

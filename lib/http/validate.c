@@ -140,17 +140,24 @@ static int check_fields(pass *p, const http_fields *list) {
     return 0;
 }
 
-/* Nothing to be said about any field but pseudo-header fields, each of which is there once at most, and they
- * come first: most requests. Then the places of those say it all. */
+#define PLACE(id) (1u << HTTP_HOT_##id)
+#define PSEUDO_PLACES \
+    (PLACE(METHOD) | PLACE(PATH) | PLACE(SCHEME) | PLACE(AUTHORITY) | PLACE(STATUS))
+
+/* Nothing is to be said about any field but pseudo-header fields, and those are known ones, once each. */
+static bool is_plain(const http_fields *list) {
+    const unsigned odd = (unsigned)HTTP_FIELD_BAD << 8 | HTTP_HOP | HTTP_CHECKED;
+    return !(list->marks & odd) && !(list->twice & PSEUDO_PLACES);
+}
+
+/* Most requests: of a plain list, :method, :path, :scheme and perhaps :authority come first. */
 static bool is_usual_request(const http_fields *list) {
-    if (list->flags & HTTP_FIELD_BAD || list->kinds & (HTTP_HOP | HTTP_CHECKED)) return false;
     const unsigned method = list->where[HTTP_HOT_METHOD], path = list->where[HTTP_HOT_PATH];
     const unsigned scheme = list->where[HTTP_HOT_SCHEME];
     const unsigned authority = list->where[HTTP_HOT_AUTHORITY];
-    /* The sum counts :method, :path, :scheme and :authority as 1 each and others as more. */
-    const unsigned most = 3 + (authority != 0);
-    return method && path && scheme && list->pseudo == most && method <= most && path <= most &&
-           scheme <= most && authority <= most;
+    const unsigned last = 3 + (authority != 0);
+    return is_plain(list) && method && path && scheme && !list->where[HTTP_HOT_STATUS] &&
+           method <= last && path <= last && scheme <= last && authority <= last;
 }
 
 static bool authority_ok(http_field *f) {
@@ -176,16 +183,15 @@ static bool usual_pseudo_ok(const http_fields *list, http_facts *facts) {
 int http_validate(const http_fields *list, http_section section, http_facts *facts) {
     *facts = (http_facts){.content_length = -1};
     pass p = {.section = section, .facts = facts};
-    const bool plain =
-        !(list->kinds & (HTTP_HOP | HTTP_CHECKED)) && !(list->flags & HTTP_FIELD_BAD);
     if (section == HTTP_SECTION_REQUEST) {
         if (is_usual_request(list) && usual_pseudo_ok(list, facts)) return 0;
         facts->head = false;
-    } else if (section == HTTP_SECTION_RESPONSE) {
-        if (plain && list->pseudo == HTTP_RESPONSE_PSEUDO && list->where[HTTP_HOT_STATUS] == 1)
-            return check_status(&p, list->at[0]);
-    } else if (plain && !list->pseudo) {
-        return 0;
+    } else if (is_plain(list) && !list->where[HTTP_HOT_METHOD] &&
+               !list->where[HTTP_HOT_PATH] && !list->where[HTTP_HOT_SCHEME] &&
+               !list->where[HTTP_HOT_AUTHORITY]) {
+        const unsigned status = list->where[HTTP_HOT_STATUS];
+        if (section == HTTP_SECTION_TRAILERS && !status) return 0;
+        if (section == HTTP_SECTION_RESPONSE && status == 1) return check_status(&p, list->at[0]);
     }
     const int failed = check_fields(&p, list);
     return failed ? failed : check_whole(&p);

@@ -27,18 +27,17 @@ enum {
     HTTP_HOP = 4,             /* connection-specific, forbidden (RFC 9113 section 8.2.2) */
     HTTP_NOINDEX = 8,         /* new in every request: never worth a place in a dynamic table */
     HTTP_SECRET = 16,         /* never-indexed literal (RFC 7541 section 7.1.3) */
-    HTTP_CHECKED = 32,        /* its value has rules of its own: te, content-length, host */
-    HTTP_SINGLE = 64          /* at most once in a list */
+    HTTP_CHECKED = 32         /* has rules of its own: te, content-length, host, unusual pseudo-headers */
 };
 
 /* X(ID, "name", kind): every name that has a small number. The first 52 are those of HPACK's static table
  * (RFC 7541 appendix A) in its order. */
 #define HTTP_NAMES(X)                                                \
-    X(AUTHORITY, ":authority", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)    \
-    X(METHOD, ":method", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)          \
-    X(PATH, ":path", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)              \
-    X(SCHEME, ":scheme", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)          \
-    X(STATUS, ":status", HTTP_RESPONSE_PSEUDO | HTTP_SINGLE)         \
+    X(AUTHORITY, ":authority", HTTP_REQUEST_PSEUDO)                  \
+    X(METHOD, ":method", HTTP_REQUEST_PSEUDO)                        \
+    X(PATH, ":path", HTTP_REQUEST_PSEUDO)                            \
+    X(SCHEME, ":scheme", HTTP_REQUEST_PSEUDO)                        \
+    X(STATUS, ":status", HTTP_RESPONSE_PSEUDO)                       \
     X(ACCEPT_CHARSET, "accept-charset", 0)                           \
     X(ACCEPT_ENCODING, "accept-encoding", 0)                         \
     X(ACCEPT_LANGUAGE, "accept-language", 0)                         \
@@ -86,7 +85,7 @@ enum {
     X(VARY, "vary", 0)                                               \
     X(VIA, "via", 0)                                                 \
     X(WWW_AUTHENTICATE, "www-authenticate", 0)                       \
-    X(PROTOCOL, ":protocol", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)      \
+    X(PROTOCOL, ":protocol", HTTP_REQUEST_PSEUDO | HTTP_CHECKED)     \
     X(CONNECTION, "connection", HTTP_HOP)                            \
     X(KEEP_ALIVE, "keep-alive", HTTP_HOP)                            \
     X(PROXY_CONNECTION, "proxy-connection", HTTP_HOP)                \
@@ -188,6 +187,9 @@ enum {
     HTTP_FIELD_PLAIN_AUTHORITY = 16 /* private: was found to hold no userinfo */
 };
 
+/* Private: flags and kind of a field in one. */
+#define HTTP_MARKS(field) ((unsigned)(field)->flags << 8 | (field)->kind)
+
 /* Read only. Name and value end in '\0' (not counted); both may hold any byte but are text once _BAD is
  * not set. */
 typedef struct http_field {
@@ -231,7 +233,11 @@ http_field *http_field_new(http_pool *pool, const char *name, size_t name_len, c
                            size_t value_len);
 http_field *http_field_known(http_pool *pool, http_name name, const char *value, size_t value_len);
 
-/* The same, but equal fields are one object as long as it lives. For what is used again and again. */
+/* A field of our own making: the value is known to be right, short (16 KiB at most), and none that
+ * HPACK's static table has. Not for te. NULL: no memory. */
+http_field *http_field_own(http_pool *pool, http_name name, const char *value, size_t value_len);
+
+/* As _new, but equal fields are one object as long as it lives. For what is used again and again. */
 http_field *http_field_intern(http_pool *pool, const char *name, size_t name_len, const char *value,
                               size_t value_len);
 
@@ -275,12 +281,9 @@ typedef struct http_fields {
     uint32_t count;
     uint32_t cap;
     /* Private, kept as fields come so that nobody has to look through the list: */
-    uint8_t flags; /* those of all fields; a field that was dropped may have left its own behind */
-    uint8_t kinds; /* likewise */
-    uint16_t pseudo; /* the sum of kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO) */
-    uint16_t twice;  /* a bit for each place whose name came more than once */
-    uint8_t where
-        [HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
+    uint16_t marks; /* HTTP_MARKS of all fields; a field that was dropped may have left its own behind */
+    uint16_t twice; /* a bit for each place whose name came more than once */
+    uint8_t where[HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
                                       0: there is none */
 } http_fields;
 
@@ -293,20 +296,23 @@ void http_fields_clear(http_fields *list);
 /* Drops all fields and keeps the array. */
 void http_fields_empty(http_fields *list);
 
+/* Private: `field` is the number `count` (from 1) of its list. */
+static inline void http_fields_place(uint8_t where[HTTP_HOT_COUNT], uint16_t *twice,
+                                     const http_field *field, uint32_t count) {
+    const unsigned place = http_hot_places[field->id];
+    if (__builtin_expect(!where[place], 1)) {
+        where[place] = (uint8_t)(count < 255 ? count : 255);
+    } else {
+        *twice = (uint16_t)(*twice | 1u << place);
+    }
+}
+
 /* Private: notes that `field` was put at the end. */
 static inline void http_fields_note(http_fields *list, const http_field *field) {
-    const unsigned place = http_hot_places[field->id];
     list->count++;
     list->bytes += field->cost;
-    list->flags |= field->flags;
-    list->kinds |= field->kind;
-    list->pseudo =
-        (uint16_t)(list->pseudo + (field->kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO)));
-    if (list->where[place]) {
-        list->twice = (uint16_t)(list->twice | 1u << place);
-    } else {
-        list->where[place] = (uint8_t)(list->count < 255 ? list->count : 255);
-    }
+    list->marks = (uint16_t)(list->marks | HTTP_MARKS(field));
+    http_fields_place(list->where, &list->twice, field, list->count);
 }
 
 /* The most fields any list may hold. */
