@@ -197,11 +197,11 @@ static int read_field(hpack_decoder *decoder, reader *r, http_fields *list, hpac
     return field ? deliver(list, budget, http_field_ref(field)) : WEFT_EPARSE;
 }
 
-/* A literal that stays out of the table, with the name of an entry and a short plain value: what is new in
- * each request. NULL, and nothing is read: it is something else. */
-static inline http_field *read_short(const hpack_decoder *decoder, reader *r, http_pool *pool) {
-    const uint8_t *at = r->at;
-    if (*at & 0xe0 || r->end - at < 3) return NULL;
+/* A literal at `at` that stays out of the table, with the name of an entry and a short plain value: what is
+ * new in each request. NULL, and *next is not set: it is something else. */
+static inline http_field *read_short(const hpack_decoder *decoder, const uint8_t *at,
+                                     const uint8_t *end, http_pool *pool, const uint8_t **next) {
+    if (*at & 0xe0 || end - at < 3) return NULL;
     const bool never = *at & 0x10;
     uint32_t index = *at++ & 15u;
     if (index == 15) {
@@ -209,59 +209,66 @@ static inline http_field *read_short(const hpack_decoder *decoder, reader *r, ht
         if (*at++ & 0x80) return NULL;
     }
     const size_t len = *at++;
-    if (!index || len >= 0x7f || len > (size_t)(r->end - at)) return NULL;
+    if (!index || len >= 0x7f || len > (size_t)(end - at)) return NULL;
     const http_field *named = lookup(decoder, index);
     if (!named || !named->id) return NULL;
     http_field *field = http_field_make(pool, (http_name)named->id, named->name, named->name_len,
                                         (const char *)at, len, false);
     if (!field) return NULL;
     if (never) field->flags |= HTTP_FIELD_NEVER;
-    r->at = at + len;
+    *next = at + len;
     return field;
 }
 
-/* What blocks mostly consist of, as far as it goes. The list's fields are kept in registers meanwhile. */
+/* What blocks mostly consist of, as far as it goes. All it works with is kept in registers: the compiler
+ * cannot know that the list's bytes are not the table's. */
 static void read_usual(const hpack_decoder *decoder, reader *r, http_fields *list,
                        const hpack_budget *budget) {
-    const hpack_table *t = &decoder->table;
-    const uint32_t most = list->cap < budget->max_fields ? list->cap : budget->max_fields;
+    http_field *const *const ring = decoder->table.ring;
+    const uint32_t mask = decoder->table.cap - 1;
+    const uint32_t held = decoder->table.count;
+    const uint32_t newest = decoder->table.next + STATIC_COUNT; /* minus the index: a place in the ring */
+    const size_t max_bytes = budget->max_bytes;
+    uint32_t most = list->cap < budget->max_fields ? list->cap : budget->max_fields;
+    if (most > HTTP_PLACES_MAX) most = HTTP_PLACES_MAX;
+    http_field **const to = list->at;
+    uint8_t *const where = list->where;
+    const uint8_t *at = r->at;
+    const uint8_t *const end = r->end;
     uint32_t count = list->count;
     size_t bytes = list->bytes;
-    unsigned marks = list->marks;
-    while (r->at < r->end && count < most) {
-        const uint32_t byte = *r->at;
+    unsigned marks = list->marks, twice = list->twice;
+    while (at < end && count < most) {
+        const uint32_t index = *at - 0x80u;
+        const uint8_t *next = at + 1;
         http_field *field;
-        if (byte & 0x80) {
-            const uint32_t index = byte & 0x7f;
-            if (index > STATIC_COUNT) {
-                const uint32_t back = index - (STATIC_COUNT + 1);
-                if (index == 0x7f || back >= t->count) break;
-                field = t->ring[(t->next - 1 - back) & (t->cap - 1)];
-                if (bytes + field->cost > budget->max_bytes) break;
-                (void)http_field_ref(field);
-            } else {
-                field = http_static_field(index);
-                if (!field || bytes + field->cost > budget->max_bytes) break;
-            }
-            r->at++;
+        if (index - 1 < STATIC_COUNT) {
+            field = &http_static_table[index];
+            if (bytes + field->cost > max_bytes) break;
+        } else if (index < 0x7f) {
+            if (index - (STATIC_COUNT + 1) >= held) break;
+            field = ring[(newest - index) & mask];
+            if (bytes + field->cost > max_bytes) break;
+            (void)http_field_ref(field);
         } else {
-            const uint8_t *before = r->at;
-            field = read_short(decoder, r, list->pool);
+            field = read_short(decoder, at, end, list->pool, &next);
             if (!field) break;
-            if (__builtin_expect(bytes + field->cost > budget->max_bytes, 0)) {
+            if (__builtin_expect(bytes + field->cost > max_bytes, 0)) {
                 http_field_unref(field);
-                r->at = before;
                 break;
             }
         }
-        list->at[count++] = field;
+        at = next;
+        to[count++] = field;
         bytes += field->cost;
-        marks |= HTTP_MARKS(field);
-        http_fields_place(list->where, &list->twice, field, count);
+        marks |= http_field_marks(field);
+        twice |= http_fields_place(where, field, count);
     }
+    r->at = at;
     list->count = count;
     list->bytes = bytes;
     list->marks = (uint16_t)marks;
+    list->twice = (uint16_t)twice;
 }
 
 int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *data, size_t len,

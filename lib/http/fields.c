@@ -43,9 +43,9 @@ void http_fields_empty(http_fields *list) {
     forget(list);
 }
 
-void http_fields_clear(http_fields *list) {
+void http_fields_free(http_fields *list) {
     for (uint32_t i = 0; i < list->count; i++) http_field_unref(list->at[i]);
-    if (list->at) free_array(list);
+    free_array(list);
     http_fields_init(list, list->pool);
 }
 
@@ -182,7 +182,7 @@ static uint32_t place_of(const http_fields *list, http_name name) {
     if (hot) {
         const uint32_t where = list->where[hot];
         if (!where) return list->count;
-        if (where < 255) return where - 1;
+        if (where <= HTTP_PLACES_MAX) return where - 1;
     }
     while (at < list->count && list->at[at]->id != name) at++;
     return at;
@@ -196,7 +196,7 @@ int http_fields_set(http_fields *list, http_field *field) {
     http_field *old = list->at[at];
     list->at[at] = field;
     list->bytes += (size_t)field->cost - old->cost;
-    list->marks = (uint16_t)(list->marks | HTTP_MARKS(field));
+    list->marks = (uint16_t)(list->marks | http_field_marks(field));
     http_field_unref(old);
     const unsigned hot = http_hot_places[field->id];
     if (hot && !(list->twice >> hot & 1)) return 0;

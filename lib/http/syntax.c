@@ -59,7 +59,10 @@ static uint64_t controls4(const char *at, size_t len) {
     return controls8(both);
 }
 
+static int is_blank(char c) { return c == ' ' || c == '\t'; }
+
 static int slow_ok(const char *value, size_t len) {
+    if (is_blank(value[0]) || is_blank(value[len - 1])) return 0;
     for (size_t i = 0; i < len; i++) {
         const unsigned char c = (unsigned char)value[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f) return 0;
@@ -67,16 +70,13 @@ static int slow_ok(const char *value, size_t len) {
     return 1;
 }
 
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
 int http_value_ok(const char *value, size_t len) {
     if (!len) return 1;
-    if (is_blank(value[0]) || is_blank(value[len - 1])) return 0;
-    if (len < 16) {
-        if (len >= 8)
-            return !(controls8(value) | controls8(value + len - 8)) || slow_ok(value, len);
-        return (len >= 4 && !controls4(value, len)) || slow_ok(value, len);
-    }
+    if (len < 4) return slow_ok(value, len);
+    /* A tab is taken for a control character first; slow_ok knows better. */
+    if (value[0] == ' ' || value[len - 1] == ' ') return 0;
+    if (len < 8) return !controls4(value, len) || slow_ok(value, len);
+    if (len < 16) return !(controls8(value) | controls8(value + len - 8)) || slow_ok(value, len);
     bytes16 found = controls(load16(value + len - 16)); /* overlaps the last step */
     for (size_t i = 0; i + 16 < len; i += 16) found |= controls(load16(value + i));
     const words2 words = (words2)found;

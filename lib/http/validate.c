@@ -146,7 +146,7 @@ static int check_fields(pass *p, const http_fields *list) {
 
 /* Nothing is to be said about any field but pseudo-header fields, and those are known ones, once each. */
 static bool is_plain(const http_fields *list) {
-    const unsigned odd = (unsigned)HTTP_FIELD_BAD << 8 | HTTP_HOP | HTTP_CHECKED;
+    const unsigned odd = HTTP_MARKS(HTTP_FIELD_BAD, HTTP_HOP | HTTP_CHECKED);
     return !(list->marks & odd) && !(list->twice & PSEUDO_PLACES);
 }
 

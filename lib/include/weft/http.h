@@ -187,9 +187,6 @@ enum {
     HTTP_FIELD_PLAIN_AUTHORITY = 16 /* private: was found to hold no userinfo */
 };
 
-/* Private: flags and kind of a field in one. */
-#define HTTP_MARKS(field) ((unsigned)(field)->flags << 8 | (field)->kind)
-
 /* Read only. Name and value end in '\0' (not counted); both may hold any byte but are text once _BAD is
  * not set. */
 typedef struct http_field {
@@ -208,6 +205,18 @@ typedef struct http_field {
     uint8_t kind;         /* what http_name_kind says */
     uint8_t size_class;   /* private */
 } http_field;
+
+/* Private: flags and kind in one; HTTP_MARKS makes what to compare it with. */
+static inline unsigned http_field_marks(const http_field *field) {
+    uint16_t both;
+    __builtin_memcpy(&both, &field->flags, sizeof both);
+    return both;
+}
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define HTTP_MARKS(flags, kind) ((unsigned)(kind) << 8 | (flags))
+#else
+#define HTTP_MARKS(flags, kind) ((unsigned)(flags) << 8 | (kind))
+#endif
 
 #define HTTP_FIELD_COST 32u /* RFC 9113 section 6.5.2, RFC 7541 section 4.1 */
 
@@ -281,7 +290,7 @@ typedef struct http_fields {
     uint32_t count;
     uint32_t cap;
     /* Private, kept as fields come so that nobody has to look through the list: */
-    uint16_t marks; /* HTTP_MARKS of all fields; a field that was dropped may have left its own behind */
+    uint16_t marks; /* flags and kinds of all fields; a field that was dropped may have left its own behind */
     uint16_t twice; /* a bit for each place whose name came more than once */
     uint8_t where[HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
                                       0: there is none */
@@ -291,28 +300,33 @@ typedef struct http_fields {
 static inline void http_fields_init(http_fields *list, http_pool *pool) {
     *list = (http_fields){.pool = pool};
 }
-void http_fields_clear(http_fields *list);
+void http_fields_free(http_fields *list); /* private */
+static inline void http_fields_clear(http_fields *list) {
+    if (list->at) http_fields_free(list);
+}
 
 /* Drops all fields and keeps the array. */
 void http_fields_empty(http_fields *list);
 
-/* Private: `field` is the number `count` (from 1) of its list. */
-static inline void http_fields_place(uint8_t where[HTTP_HOT_COUNT], uint16_t *twice,
-                                     const http_field *field, uint32_t count) {
+/* Private: notes the place of a field that is number `count` (1 to HTTP_PLACES_MAX + 1) of its list. Returns
+ * what to add to `twice`. */
+#define HTTP_PLACES_MAX 254u
+static inline unsigned http_fields_place(uint8_t where[HTTP_HOT_COUNT], const http_field *field,
+                                         uint32_t count) {
     const unsigned place = http_hot_places[field->id];
-    if (__builtin_expect(!where[place], 1)) {
-        where[place] = (uint8_t)(count < 255 ? count : 255);
-    } else {
-        *twice = (uint16_t)(*twice | 1u << place);
-    }
+    if (where[place]) return 1u << place;
+    where[place] = (uint8_t)count;
+    return 0;
 }
 
 /* Private: notes that `field` was put at the end. */
 static inline void http_fields_note(http_fields *list, const http_field *field) {
     list->count++;
     list->bytes += field->cost;
-    list->marks = (uint16_t)(list->marks | HTTP_MARKS(field));
-    http_fields_place(list->where, &list->twice, field, list->count);
+    list->marks = (uint16_t)(list->marks | http_field_marks(field));
+    const uint32_t number =
+        list->count <= HTTP_PLACES_MAX ? list->count : (uint32_t)HTTP_PLACES_MAX + 1;
+    list->twice = (uint16_t)(list->twice | http_fields_place(list->where, field, number));
 }
 
 /* The most fields any list may hold. */
@@ -339,7 +353,7 @@ static inline http_field *http_fields_find(const http_fields *list, http_name na
     if (!place) return http_fields_search(list, name);
     const unsigned where = list->where[place];
     if (!where) return NULL;
-    return __builtin_expect(where < 255, 1) ? list->at[where - 1] : http_fields_search(list, name);
+    return __builtin_expect(where <= HTTP_PLACES_MAX, 1) ? list->at[where - 1] : http_fields_search(list, name);
 }
 http_field *http_fields_find_text(const http_fields *list, const char *name, size_t name_len);
 
