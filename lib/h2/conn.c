@@ -72,6 +72,7 @@ h2_conn *h2_conn_new(h2_env *env, h2_role role, const h2_limits *limits,
     c->cb = callbacks;
     c->user = user;
     c->role = (uint8_t)role;
+    table_init(c);
     c->wanting = true; /* not before the owner has the pointer */
     weft_chain_init(&c->out, env->chunks);
     weft_list_init(&c->ready);
@@ -123,7 +124,7 @@ static void destroy(h2_conn *c) {
     block_drop(c);
     hpack_encoder_free(&c->encoder);
     hpack_decoder_free(&c->decoder);
-    weft_free(c->slots);
+    table_free(c);
     weft_free(c->resets);
     weft_free(c);
     env->gauges.conns--;

@@ -82,7 +82,7 @@ struct h2_stream {
     weft_list all;
     weft_list ready;
     weft_chain queue;
-    http_fields trailers;
+    http_fields trailers; /* S_TRAILERS, else not set */
     uint32_t id;
     uint32_t flags;
     int64_t send_window; /* negative after SETTINGS shrank it */
@@ -104,7 +104,8 @@ struct h2_env {
     h2_stream *free_streams;
     struct stream_slab *slabs;
     hpack_scratch scratch; /* Huffman text */
-    http_fields list;      /* the array header lists are decoded into */
+    http_field **array;    /* of a list of `fields`: what header lists are decoded into; or NULL */
+    uint32_t array_cap;
     h2_gauges gauges;
     h2_stats stats;
 };
@@ -193,8 +194,9 @@ struct h2_conn {
 
     /* Streams. */
     h2_stream **slots;
-    uint32_t slot_count; /* a power of two */
-    uint32_t open;       /* streams in the table */
+    uint32_t slot_mask; /* a power of two, less 1 */
+    uint32_t salt;
+    uint32_t open; /* streams in the table */
     uint32_t streams_local, streams_peer;
     uint32_t next_id;      /* client: the next stream of ours; server: 2 */
     uint32_t last_peer_id; /* the highest the peer opened */
@@ -267,7 +269,18 @@ static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 |
 
 /* ---- stream.c */
 
-h2_stream *stream_find(const h2_conn *c, uint32_t id);
+/* Ids in a row get slots in a row. What lies above the mask is mixed in under a salt, so that a peer cannot
+ * choose ids that share a slot. */
+static inline h2_stream **stream_slot(const h2_conn *c, uint32_t id) {
+    return &c->slots[(id >> 1 ^ (id >> 12) * c->salt) & c->slot_mask];
+}
+static inline h2_stream *stream_find(const h2_conn *c, uint32_t id) {
+    h2_stream *s = *stream_slot(c, id);
+    while (s && s->id != id) s = s->next;
+    return s;
+}
+void table_init(h2_conn *c);
+void table_free(h2_conn *c);
 h2_stream *stream_open(h2_conn *c, uint32_t id, bool local); /* NULL: no memory */
 void stream_close(h2_conn *c, h2_stream *s);
 void stream_free(h2_stream *s); /* must be S_RELEASED */
@@ -302,6 +315,7 @@ static inline bool output_has_room(const h2_conn *c) {
 
 /* ---- headers.c, control.c */
 
+/* `flags`: END_STREAM, and PRIORITY for a stream that depends on itself. */
 int on_header_block(h2_conn *c, uint32_t id, uint8_t flags, const uint8_t *data,
                     size_t len) WEFT_MUST_USE;
 int on_headers_frame(h2_conn *c, const frame *f, const uint8_t *payload) WEFT_MUST_USE;

@@ -227,7 +227,8 @@ static void read_usual(const hpack_decoder *decoder, reader *r, http_fields *lis
     http_field *const *const ring = decoder->table.ring;
     const uint32_t mask = decoder->table.cap - 1;
     const uint32_t held = decoder->table.count;
-    const uint32_t newest = decoder->table.next + STATIC_COUNT; /* minus the index: a place in the ring */
+    const uint32_t newest =
+        decoder->table.next + STATIC_COUNT; /* minus the index: a place in the ring */
     const size_t max_bytes = budget->max_bytes;
     uint32_t most = list->cap < budget->max_fields ? list->cap : budget->max_fields;
     if (most > HTTP_PLACES_MAX) most = HTTP_PLACES_MAX;

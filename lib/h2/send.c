@@ -111,6 +111,7 @@ int h2_send_trailers(h2_stream *s, const http_fields *fields) {
     if (!(s->flags & S_SENT_HEADERS)) return WEFT_EINVAL;
     if (fields->bytes > c->peer_header_list_max) return WEFT_ELIMIT;
     if (s->queue.bytes) {
+        http_fields_init(&s->trailers, s->env->fields);
         if (http_fields_copy(&s->trailers, fields)) return WEFT_ENOMEM;
         s->flags |= S_ENDING | S_TRAILERS;
         return 0;

@@ -38,18 +38,13 @@ static void forget(http_fields *list) {
     *list = (http_fields){.at = list->at, .pool = list->pool, .cap = list->cap};
 }
 
-void http_fields_empty(http_fields *list) {
-    for (uint32_t i = 0; i < list->count; i++) http_field_unref(list->at[i]);
-    forget(list);
-}
-
 void http_fields_free(http_fields *list) {
     for (uint32_t i = 0; i < list->count; i++) http_field_unref(list->at[i]);
     free_array(list);
     http_fields_init(list, list->pool);
 }
 
-static int reserve(http_fields *list, uint32_t count) {
+int http_fields_reserve(http_fields *list, uint32_t count) {
     if (count <= list->cap) return 0;
     if (count > HTTP_FIELDS_MAX) return WEFT_ELIMIT;
     uint32_t cap = list->cap ? list->cap : FIRST_CAP;
@@ -70,7 +65,7 @@ static int reserve(http_fields *list, uint32_t count) {
 int http_fields_push(http_fields *list, http_field *field) {
     if (!field) return WEFT_ENOMEM;
     if (list->count == list->cap) {
-        const int failed = reserve(list, list->count + 1);
+        const int failed = http_fields_reserve(list, list->count + 1);
         if (failed) {
             http_field_unref(field);
             return failed;
@@ -103,7 +98,7 @@ int http_fields_move(http_fields *to, http_fields *from) {
         return 0;
     }
     /* A large array is worth keeping where it is: it is somebody's scratch. */
-    const int failed = reserve(to, from->count);
+    const int failed = http_fields_reserve(to, from->count);
     if (failed) return failed;
     http_field **const at = to->at;
     http_pool *const pool = to->pool;
@@ -119,7 +114,7 @@ int http_fields_move(http_fields *to, http_fields *from) {
 
 int http_fields_copy(http_fields *to, const http_fields *from) {
     assert(to->count == 0);
-    const int failed = reserve(to, from->count);
+    const int failed = http_fields_reserve(to, from->count);
     if (failed) return failed;
     http_field **const at = to->at;
     http_pool *const pool = to->pool;

@@ -7,7 +7,7 @@
 
 const name_row http_name_rows[HTTP_NAME_COUNT] = {[HTTP_NAME_OTHER] = {"", 0, 0},
 #define X(id, text, kind) [HTTP_NAME_##id] = {text, sizeof text - 1, kind},
-                                               HTTP_NAMES(X)
+                                                  HTTP_NAMES(X)
 #undef X
 };
 

@@ -83,3 +83,15 @@ void http_traceparent_format(const http_trace *trace, char out[HTTP_TRACEPARENT_
     out[53] = digits[trace->flags >> 4];
     out[54] = digits[trace->flags & 15];
 }
+
+bool http_traceparent_renew(http_field *field, const http_trace *trace) {
+    if (!field->pool || field->refs != 1 || field->flags || field->hash ||
+        field->value_len != HTTP_TRACEPARENT_LEN)
+        return false;
+    char *text = (char *)(field + 1); /* where its value lies */
+    if (text != field->value || memcmp(text, "00-", 3) != 0 || text[53] != '0' ||
+        text[54] != '0' + trace->flags)
+        return false;
+    hex16(text + 36, trace->span_id);
+    return true;
+}

@@ -186,9 +186,8 @@ int http_validate(const http_fields *list, http_section section, http_facts *fac
     if (section == HTTP_SECTION_REQUEST) {
         if (is_usual_request(list) && usual_pseudo_ok(list, facts)) return 0;
         facts->head = false;
-    } else if (is_plain(list) && !list->where[HTTP_HOT_METHOD] &&
-               !list->where[HTTP_HOT_PATH] && !list->where[HTTP_HOT_SCHEME] &&
-               !list->where[HTTP_HOT_AUTHORITY]) {
+    } else if (is_plain(list) && !list->where[HTTP_HOT_METHOD] && !list->where[HTTP_HOT_PATH] &&
+               !list->where[HTTP_HOT_SCHEME] && !list->where[HTTP_HOT_AUTHORITY]) {
         const unsigned status = list->where[HTTP_HOT_STATUS];
         if (section == HTTP_SECTION_TRAILERS && !status) return 0;
         if (section == HTTP_SECTION_RESPONSE && status == 1) return check_status(&p, list->at[0]);

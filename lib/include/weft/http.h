@@ -27,7 +27,7 @@ enum {
     HTTP_HOP = 4,             /* connection-specific, forbidden (RFC 9113 section 8.2.2) */
     HTTP_NOINDEX = 8,         /* new in every request: never worth a place in a dynamic table */
     HTTP_SECRET = 16,         /* never-indexed literal (RFC 7541 section 7.1.3) */
-    HTTP_CHECKED = 32         /* has rules of its own: te, content-length, host, unusual pseudo-headers */
+    HTTP_CHECKED = 32 /* has rules of its own: te, content-length, host, unusual pseudo-headers */
 };
 
 /* X(ID, "name", kind): every name that has a small number. The first 52 are those of HPACK's static table
@@ -290,9 +290,11 @@ typedef struct http_fields {
     uint32_t count;
     uint32_t cap;
     /* Private, kept as fields come so that nobody has to look through the list: */
-    uint16_t marks; /* flags and kinds of all fields; a field that was dropped may have left its own behind */
+    uint16_t
+        marks; /* flags and kinds of all fields; a field that was dropped may have left its own behind */
     uint16_t twice; /* a bit for each place whose name came more than once */
-    uint8_t where[HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
+    uint8_t where
+        [HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
                                       0: there is none */
 } http_fields;
 
@@ -305,8 +307,8 @@ static inline void http_fields_clear(http_fields *list) {
     if (list->at) http_fields_free(list);
 }
 
-/* Drops all fields and keeps the array. */
-void http_fields_empty(http_fields *list);
+/* Room for `count` fields in all, so that as many can be added without failing. WEFT_ENOMEM, WEFT_ELIMIT. */
+int http_fields_reserve(http_fields *list, uint32_t count) WEFT_MUST_USE;
 
 /* Private: notes the place of a field that is number `count` (1 to HTTP_PLACES_MAX + 1) of its list. Returns
  * what to add to `twice`. */
@@ -353,9 +355,16 @@ static inline http_field *http_fields_find(const http_fields *list, http_name na
     if (!place) return http_fields_search(list, name);
     const unsigned where = list->where[place];
     if (!where) return NULL;
-    return __builtin_expect(where <= HTTP_PLACES_MAX, 1) ? list->at[where - 1] : http_fields_search(list, name);
+    return __builtin_expect(where <= HTTP_PLACES_MAX, 1) ? list->at[where - 1]
+                                                         : http_fields_search(list, name);
 }
 http_field *http_fields_find_text(const http_fields *list, const char *name, size_t name_len);
+
+/* Whether there is exactly one field of a name of HTTP_HOT_NAMES. */
+static inline bool http_fields_once(const http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    return place && list->where[place] && !(list->twice >> place & 1);
+}
 
 /* Puts `field` (reference taken over, also on failure) in place of the first field of its name, and drops
  * the others; appends when there is none. Not for HTTP_NAME_OTHER. */
