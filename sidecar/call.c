@@ -18,7 +18,7 @@ static call *call_alloc(worker *w) {
         c = weft_malloc(sizeof *c);
         if (!c) return NULL;
     }
-    memset(c, 0, offsetof(call, small));
+    memset(&c->state, 0, offsetof(call, request) - offsetof(call, state));
     w->calls++;
     return c;
 }
@@ -64,6 +64,11 @@ static void call_begin(down *d, h2_stream *stream, http_fields *fields, bool end
     c->started = worker_now(w);
     c->deadline = INT64_MAX;
     c->grpc_status = WEFT_UNKNOWN;
+    c->path = (http_grpc_path){"", 0, "", 0};
+    c->trace = (http_trace){.flags = 0};
+    memset(c->parent, 0, sizeof c->parent);
+    c->attempt.endpoint = NULL;
+    c->attempt.stream = NULL;
     http_fields_init(&c->request, w->fields);
     http_fields_init(&c->held, w->fields);
     weft_chain_init(&c->rest, w->chunks);

@@ -41,12 +41,14 @@ typedef enum call_state {
  * caller's sidecar may try another instance. Value: why. */
 #define CALL_UNPROCESSED "x-weft-unprocessed"
 
+/* What a new call has set is in call_begin; the rest is written before it is read. */
 typedef struct call {
     struct call *next_free;
     worker *worker;
     down *down;
     h2_stream *stream; /* the client's */
     config_view *view; /* a reference */
+    /* From here to `request` all is zero when a call begins. */
     call_state state;
     bool inbound;
     bool grpc;
@@ -56,26 +58,27 @@ typedef struct call {
     bool retry_held;    /* holds one of the cluster's retries */
     bool trace_new;     /* the trace began here */
     bool timeout_given; /* the deadline is the caller's grpc-timeout, no less */
+    uint8_t tried_count;
+    uint8_t transparent; /* retries of either kind so far */
+    uint16_t retries;
+    uint32_t small_len;
+    plan *plan; /* what it follows; see call_plan */
+    const config_route *route;
+    const config_cluster *cluster; /* NULL until routed */
+    uint64_t attempt_sent;         /* request bytes that went into the current attempt's output */
+    uint64_t consumed;             /* request bytes the client got credit for */
+    uint64_t bytes_in, bytes_out;
     http_fields request;
     http_fields held; /* response headers, in CALL_HELD */
     /* routing */
-    plan *plan; /* what it follows; see call_plan */
     uint64_t plan_serial;
     http_grpc_path path;
-    const config_route *route;
-    const config_cluster *cluster; /* NULL until routed */
     upstream_cluster *upstream;
     const config_retry *retry;
     /* attempts */
     attempt attempt;
     const cluster_endpoint *tried[UPSTREAM_TRIED_MAX]; /* compared, never followed */
-    uint8_t tried_count;
-    uint8_t transparent; /* retries of either kind so far */
-    uint16_t retries;
-    uint64_t attempt_sent; /* request bytes that went into the current attempt's output */
-    uint64_t consumed;     /* request bytes the client got credit for */
-    uint32_t small_len;
-    weft_chain rest; /* request bytes after `small` */
+    weft_chain rest;                                   /* request bytes after `small` */
     /* time */
     int64_t started;
     int64_t deadline; /* INT64_MAX: none */
@@ -83,11 +86,10 @@ typedef struct call {
     weft_timer deadline_timer;
     weft_timer step_timer; /* per try, peek window or backoff, by state */
     /* telemetry */
+    int grpc_status;
     http_trace trace; /* span_id is this call's span */
     uint8_t parent[8];
     uint8_t attempt_span[8];
-    int grpc_status;
-    uint64_t bytes_in, bytes_out;
     uint8_t small[CALL_SMALL];
 } call;
 

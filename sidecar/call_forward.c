@@ -105,18 +105,28 @@ static void start_attempt(call *c) {
     if (rc) send_attempt(c);
 }
 
+static int set_trace(call *c) {
+    http_fields *list = &c->request;
+    http_trace trace = c->trace;
+    char text[HTTP_TRACEPARENT_LEN];
+    if (!c->inbound) memcpy(trace.span_id, c->attempt_span, sizeof trace.span_id);
+    if (!c->trace_new && http_fields_once(list, HTTP_NAME_TRACEPARENT) &&
+        http_traceparent_renew(http_fields_find(list, HTTP_NAME_TRACEPARENT), &trace))
+        return 0;
+    http_traceparent_format(&trace, text);
+    return http_fields_set(
+        list, http_field_known(c->worker->fields, HTTP_NAME_TRACEPARENT, text, sizeof text));
+}
+
 /* Header fields that differ from hop to hop and from attempt to attempt. */
 static int rewrite(call *c) {
     http_fields *list = &c->request;
     http_pool *fields = c->worker->fields;
-    http_trace trace = c->trace;
-    char text[HTTP_TRACEPARENT_LEN];
-    if (!c->inbound) memcpy(trace.span_id, c->attempt_span, sizeof trace.span_id);
-    http_traceparent_format(&trace, text);
-    int rc =
-        http_fields_set(list, http_field_known(fields, HTTP_NAME_TRACEPARENT, text, sizeof text));
+    int rc = set_trace(c);
     /* HPACK's static table: 6 is http, 7 is https (RFC 7541 appendix A). */
-    if (!rc) rc = http_fields_set(list, http_static_field(c->cluster->tls ? 7 : 6));
+    http_field *scheme = http_static_field(c->cluster->tls ? 7 : 6);
+    if (!rc && http_fields_find(list, HTTP_NAME_SCHEME) != scheme)
+        rc = http_fields_set(list, scheme);
     const int64_t now = worker_now(c->worker);
     /* In the turn in which the call came there is nothing to subtract from what its caller said. */
     const bool same = c->timeout_given && now == c->started;
