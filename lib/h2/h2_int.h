@@ -238,7 +238,10 @@ struct h2_conn {
  * afterwards. Returns `result`, or WEFT_ECLOSED when the connection is gone. */
 static inline void enter(h2_conn *c) { c->depth++; }
 int leave(h2_conn *c, int result);
-void want_write(h2_conn *c);
+void ask_to_write(h2_conn *c);
+static inline void want_write(h2_conn *c) {
+    if (!c->wanting) ask_to_write(c);
+}
 
 /* Fails the connection: GOAWAY is queued, `text` kept. Returns WEFT_EPARSE, or WEFT_ELIMIT for
  * ENHANCE_YOUR_CALM, for the caller to return. Streams are told by fail_streams. */
@@ -254,7 +257,6 @@ static inline void arm(h2_conn *c, int64_t deadline) {
 /* Room for a frame of `len` payload bytes at the end of the output, its header filled in; commit
  * FRAME_HEAD + len. NULL: the connection failed for lack of memory. */
 uint8_t *frame_begin(h2_conn *c, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream);
-void put_head(uint8_t *at, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream);
 
 static inline void put32(uint8_t *at, uint32_t value) {
     value = __builtin_bswap32(value);
@@ -264,6 +266,12 @@ static inline uint32_t get32(const uint8_t *at) {
     uint32_t value;
     __builtin_memcpy(&value, at, 4);
     return __builtin_bswap32(value);
+}
+static inline void put_head(uint8_t *at, uint32_t len, uint8_t type, uint8_t flags,
+                            uint32_t stream) {
+    put32(at, len << 8 | type);
+    at[4] = flags;
+    put32(at + 5, stream);
 }
 static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
 

@@ -211,9 +211,8 @@ static inline http_field *read_short(const hpack_decoder *decoder, const uint8_t
     const size_t len = *at++;
     if (!index || len >= 0x7f || len > (size_t)(end - at)) return NULL;
     const http_field *named = lookup(decoder, index);
-    if (!named || !named->id) return NULL;
-    http_field *field = http_field_make(pool, (http_name)named->id, named->name, named->name_len,
-                                        (const char *)at, len, false);
+    if (!named || !named->id || named->id == HTTP_NAME_TE) return NULL;
+    http_field *field = http_field_literal(pool, (http_name)named->id, (const char *)at, len);
     if (!field) return NULL;
     if (never) field->flags |= HTTP_FIELD_NEVER;
     *next = at + len;
@@ -272,21 +271,32 @@ static void read_usual(const hpack_decoder *decoder, reader *r, http_fields *lis
     list->twice = (uint16_t)twice;
 }
 
+/* The rest of a block, representation by representation. */
+static int read_rest(hpack_decoder *decoder, reader *r, const uint8_t *begin, http_fields *list,
+                     hpack_budget *budget) {
+    int failed = 0;
+    /* Updates may only come first (section 4.2), two of them at most make sense, more do no harm. */
+    while (r->at == begin && r->at < r->end && (*r->at & 0xe0) == 0x20) {
+        failed = read_size_update(decoder, r);
+        if (failed) return failed;
+        begin = r->at;
+    }
+    if (decoder->must_shrink) return WEFT_EPARSE;
+    while (r->at < r->end) {
+        failed = read_field(decoder, r, list, budget);
+        if (__builtin_expect(failed, 0)) return failed;
+        if (!budget->over) read_usual(decoder, r, list, budget);
+    }
+    return 0;
+}
+
 int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *data, size_t len,
                  http_fields *list, hpack_budget *budget) {
     reader r = {data, data + len, scratch};
-    int failed = 0;
-    /* Updates may only come first (section 4.2), two of them at most make sense, more do no harm. */
-    while (r.at < r.end && (*r.at & 0xe0) == 0x20) {
-        failed = read_size_update(decoder, &r);
+    if (!decoder->must_shrink) read_usual(decoder, &r, list, budget);
+    if (r.at < r.end || decoder->must_shrink) {
+        const int failed = read_rest(decoder, &r, data, list, budget);
         if (failed) return failed;
-    }
-    if (decoder->must_shrink) return WEFT_EPARSE;
-    while (r.at < r.end) {
-        if (!budget->over) read_usual(decoder, &r, list, budget);
-        if (r.at == r.end) break;
-        failed = read_field(decoder, &r, list, budget);
-        if (__builtin_expect(failed, 0)) return failed;
     }
     if (!budget->over) {
         budget->bytes = list->bytes;

@@ -4,7 +4,6 @@
 
 #include "lib/http/names.h"
 #include "lib/http/pool.h"
-#include "weft/mem.h"
 
 #define NAME_MAX_LEN 65535u
 #define VALUE_MAX_LEN (16u << 20)
@@ -115,15 +114,14 @@ static http_field *static_match(http_name id, const char *value, size_t len) {
     return NULL;
 }
 
-/* A field as http_field_make says, not interned; `hash` 0: not known. */
-static inline http_field *make(http_pool *pool, http_name id, const char *name, size_t name_len,
-                               const char *value, size_t value_len, uint32_t hash) {
+/* A field whose value, of `value_len` bytes at field->value, is still to be written. */
+static inline http_field *blank(http_pool *pool, http_name id, const char *name, size_t name_len,
+                                size_t value_len, uint32_t hash) {
     const size_t inline_name = id ? 0 : name_len + 1;
     uint8_t size_class = 0;
     http_field *field = block_new(pool, sizeof *field + value_len + 1 + inline_name, &size_class);
     if (__builtin_expect(!field, 0)) return NULL;
     char *at = (char *)(field + 1);
-    weft_copy(at, value, value_len);
     at[value_len] = '\0';
     *field = (http_field){.pool = pool,
                           .name = name,
@@ -154,9 +152,9 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
         http_field *old = intern_find(pool, hash, name, name_len, value, value_len);
         if (old) return http_field_ref(old);
     }
-    http_field *field = make(pool, id, name, name_len, value, value_len, hash);
+    http_field *field = blank(pool, id, name, name_len, value_len, hash);
     if (__builtin_expect(!field, 0)) return NULL;
-    if (!http_value_ok(value, value_len)) field->flags = HTTP_FIELD_BAD;
+    if (!http_value_copy((char *)(field + 1), value, value_len)) field->flags = HTTP_FIELD_BAD;
     if (id == HTTP_NAME_TE && value_len == 8 && !memcmp(value, "trailers", 8)) {
         field->kind = 0; /* as it must be: nothing to check in each request */
     }
@@ -164,9 +162,12 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
     return field;
 }
 
-http_field *http_field_own(http_pool *pool, http_name name, const char *value, size_t value_len) {
-    const name_row *row = &http_name_rows[name];
-    return make(pool, name, row->text, row->len, value, value_len, 0);
+http_field *http_field_literal(http_pool *pool, http_name id, const char *value, size_t value_len) {
+    const name_row *row = &http_name_rows[id];
+    http_field *field = blank(pool, id, row->text, row->len, value_len, 0);
+    if (__builtin_expect(!field, 0)) return NULL;
+    if (!http_value_copy((char *)(field + 1), value, value_len)) field->flags = HTTP_FIELD_BAD;
+    return field;
 }
 
 static http_field *from_text(http_pool *pool, const char *name, size_t name_len, const char *value,

@@ -18,4 +18,7 @@ int http_name_ok(const char *name, size_t len);
 /* 1 when `value` has no control character but tab and no blank at either end. Pure. */
 int http_value_ok(const char *value, size_t len);
 
+/* Copies a value and says what http_value_ok says of it. */
+int http_value_copy(char *to, const char *value, size_t len);
+
 #endif

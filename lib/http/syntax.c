@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/http/names.h"
+#include "weft/mem.h"
 
 /* tchar without upper case, a bit each. */
 static int is_name_char(unsigned char c) {
@@ -80,5 +81,23 @@ int http_value_ok(const char *value, size_t len) {
     bytes16 found = controls(load16(value + len - 16)); /* overlaps the last step */
     for (size_t i = 0; i + 16 < len; i += 16) found |= controls(load16(value + i));
     const words2 words = (words2)found;
+    return !(words[0] | words[1]) || slow_ok(value, len);
+}
+
+int http_value_copy(char *to, const char *value, size_t len) {
+    if (len < 16 || len > 128) {
+        weft_copy(to, value, len);
+        return http_value_ok(value, len);
+    }
+    const bytes16 last = load16(value + len - 16);
+    bytes16 found = controls(last);
+    for (size_t i = 0; i + 16 < len; i += 16) {
+        const bytes16 v = load16(value + i);
+        memcpy(to + i, &v, sizeof v);
+        found |= controls(v);
+    }
+    memcpy(to + len - 16, &last, sizeof last);
+    const words2 words = (words2)found;
+    if (value[0] == ' ' || value[len - 1] == ' ') return 0;
     return !(words[0] | words[1]) || slow_ok(value, len);
 }

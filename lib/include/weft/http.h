@@ -242,13 +242,12 @@ http_field *http_field_new(http_pool *pool, const char *name, size_t name_len, c
                            size_t value_len);
 http_field *http_field_known(http_pool *pool, http_name name, const char *value, size_t value_len);
 
-/* A field of our own making: the value is known to be right, short (16 KiB at most), and none that
- * HPACK's static table has. Not for te. NULL: no memory. */
-http_field *http_field_own(http_pool *pool, http_name name, const char *value, size_t value_len);
-
 /* As _new, but equal fields are one object as long as it lives. For what is used again and again. */
 http_field *http_field_intern(http_pool *pool, const char *name, size_t name_len, const char *value,
                               size_t value_len);
+
+/* Private to lib/h2: a field that came with a name that has a number; not for te. NULL: no memory. */
+http_field *http_field_literal(http_pool *pool, http_name id, const char *value, size_t value_len);
 
 /* Private to lib/h2: as above for a name that is checked and numbered already (`name` is static when id is
  * not HTTP_NAME_OTHER). */
