@@ -58,6 +58,7 @@ typedef struct call {
     bool retry_held;    /* holds one of the cluster's retries */
     bool trace_new;     /* the trace began here */
     bool timeout_given; /* the deadline is the caller's grpc-timeout, no less */
+    bool stepping;      /* step_timer is armed */
     uint8_t tried_count;
     uint8_t transparent; /* retries of either kind so far */
     uint16_t retries;
@@ -81,9 +82,9 @@ typedef struct call {
     weft_chain rest;                                   /* request bytes after `small` */
     /* time */
     int64_t started;
-    int64_t deadline; /* INT64_MAX: none */
+    int64_t deadline;        /* INT64_MAX: none */
+    uint32_t deadline_place; /* in the worker's table, or DEADLINE_NONE */
     int64_t attempt_started;
-    weft_timer deadline_timer;
     weft_timer step_timer; /* per try, peek window or backoff, by state */
     /* telemetry */
     int grpc_status;
@@ -106,6 +107,11 @@ extern const h2_callbacks call_down_callbacks;
 void call_close(call *c);
 void call_free_all(worker *w);
 
+static inline void call_stop_timer(call *c) {
+    if (c->stepping) weft_timer_cancel(&c->step_timer);
+    c->stepping = false;
+}
+
 /* ---- call_forward.c: attempts */
 
 void call_forward(call *c);
@@ -113,7 +119,7 @@ void call_forward(call *c);
 void call_push(call *c, const weft_slice *data, bool end);
 /* The client took `size` bytes of response. */
 void call_response_sent(call *c, size_t size);
-void call_deadline(weft_timer *timer, int64_t now);
+void call_deadline(void *call, int64_t now);
 void call_step(weft_timer *timer, int64_t now);
 
 /* ---- call_answer.c: replies of our own, telemetry */

@@ -61,7 +61,7 @@ void call_answer(call *c, int code, bool unprocessed, const char *format, ...) {
 
 void call_answered(call *c) {
     c->state = CALL_ANSWERED;
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     if (!h2_stream_queued(c->stream)) call_close(c);
 }
 

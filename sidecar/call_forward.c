@@ -12,6 +12,7 @@ static void attempt_failed(call *c, const attempt_error *error);
 
 static void arm_step(call *c, int64_t after) {
     weft_timer_arm(net_loop_timers(c->worker->loop), &c->step_timer, worker_now(c->worker) + after);
+    c->stepping = true;
 }
 
 /* ---- request bytes that are kept */
@@ -175,8 +176,10 @@ static bool policy_grants(call *c) {
             return false;
         }
         c->retry_held = true;
-    } else if (!cluster_budget_retry(&shared->budget, now, limits->budget_percent,
-                                     limits->budget_floor)) {
+        return true;
+    }
+    upstream_tell(c->upstream);
+    if (!cluster_budget_retry(&shared->budget, now, limits->budget_percent, limits->budget_floor)) {
         worker_counters(c->worker)[TELEMETRY_RETRIES_REFUSED]++;
         return false;
     }
@@ -203,7 +206,7 @@ static bool retry_transparently(call *c) {
         return false;
     c->transparent++;
     worker_counters(c->worker)[TELEMETRY_RETRIES_TRANSPARENT]++;
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     start_attempt(c);
     return true;
 }
@@ -245,7 +248,7 @@ static void attempt_failed(call *c, const attempt_error *error) {
 
 /* From here on this attempt's response is the client's. */
 static bool forward_headers(call *c, http_fields *fields, bool end) {
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     drop_kept(c);
     const int rc = h2_respond(c->stream, fields, end);
     if (rc) {
@@ -428,8 +431,9 @@ static const attempt_events events = {.ready = on_ready,
 
 /* ---- time */
 
-void call_deadline(weft_timer *timer, int64_t now) {
-    call *c = timer->user;
+void call_deadline(void *user, int64_t now) {
+    call *c = user;
+    c->deadline_place = DEADLINE_NONE;
     worker_counters(c->worker)[TELEMETRY_DEADLINES]++;
     if (c->state == CALL_ANSWERED) { /* the client does not take what it asked for */
         h2_reset(c->stream, H2_CANCEL);
@@ -447,6 +451,7 @@ void call_deadline(weft_timer *timer, int64_t now) {
 void call_step(weft_timer *timer, int64_t now) {
     call *c = timer->user;
     (void)now;
+    c->stepping = false;
     if (c->state == CALL_BACKOFF) {
         start_attempt(c);
     } else if (c->state == CALL_HELD) {

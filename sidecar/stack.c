@@ -169,8 +169,10 @@ static stack_verdict step_deadline(call *c) {
     if (left > INT64_MAX - c->started) return STACK_NEXT;
     c->deadline = c->started + left;
     c->timeout_given = left == asked;
-    weft_timer_arm(net_loop_timers(c->worker->loop), &c->deadline_timer, c->deadline);
-    return STACK_NEXT;
+    c->deadline_place = deadline_add(&c->worker->deadlines, c->deadline, c);
+    if (c->deadline_place != DEADLINE_NONE) return STACK_NEXT;
+    call_answer(c, WEFT_RESOURCE_EXHAUSTED, true, "out of memory");
+    return STACK_DONE;
 }
 
 /* ---- admit: the cluster's bulkhead for this class of calls */
@@ -187,7 +189,7 @@ static stack_verdict step_admit(call *c) {
         return STACK_DONE;
     }
     c->admitted = true;
-    cluster_budget_request(&shared->budget, c->started);
+    upstream_count(c->upstream, c->started);
     return STACK_NEXT;
 }
 

@@ -125,6 +125,7 @@ static void keep_house(weft_timer *timer, int64_t now) {
     worker *w = timer->user;
     w->wall_offset = weft_wall(net_loop_clock(w->loop)) - now;
     write_spans(w);
+    upstream_tell_all(w->up);
     if (++w->rounds % SWEEP_EVERY == 0) (void)telemetry_sweep(w->metrics, now);
     weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
 }
@@ -229,6 +230,7 @@ int worker_init(worker *w, const sidecar_shared *shared, uint32_t index) {
     int rc = make_engine(w);
     if (rc) return rc;
     h2_env_set_now(w->h2, net_loop_now(w->loop));
+    deadlines_init(&w->deadlines, net_loop_timers(w->loop), call_deadline);
     const upstream_config config = {.snapshot = shared->snapshot,
                                     .loop = w->loop,
                                     .h2 = w->h2,
@@ -258,12 +260,14 @@ void worker_free(worker *w) {
         write_spans(w);
         upstream_stop(w->up);
     }
+    deadlines_stop(&w->deadlines);
     if (w->resolver) net_resolver_free(w->resolver);
     if (w->loop) net_loop_free(w->loop); /* closes everything: calls end here */
     if (w->spans) write_spans(w);
     upstream_free(w->up);
     call_free_all(w);
     plan_free(&w->plans);
+    deadlines_free(&w->deadlines);
     if (w->h2) h2_env_free(w->h2);
     if (w->reader) config_reader_free(w->reader);
     span_buffer_free(w->spans);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "sidecar/config/publish.h"
+#include "sidecar/deadlines.h"
 #include "sidecar/plan.h"
 #include "sidecar/telemetry/metrics.h"
 #include "sidecar/telemetry/span.h"
@@ -69,6 +70,7 @@ struct worker {
     span_buffer *spans;
     config_reader *reader;
     plan_table plans;
+    deadlines deadlines; /* of calls */
     upstream *up;
     worker_listener *listeners;
     weft_list downs;

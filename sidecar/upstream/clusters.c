@@ -143,3 +143,13 @@ const config_cluster *upstream_cluster_config(const upstream_cluster *cluster) {
     return cluster->config;
 }
 size_t upstream_conns_up(const upstream *u) { return u->up; }
+
+void upstream_tell(upstream_cluster *cluster) {
+    if (cluster->fresh)
+        cluster_budget_requests(&cluster->shared->budget, cluster->fresh_at, cluster->fresh);
+    cluster->fresh = 0;
+}
+
+void upstream_tell_all(upstream *u) {
+    for (uint32_t i = 0; i < u->count; i++) upstream_tell(&u->clusters[i]);
+}
