@@ -11,7 +11,7 @@ $(UNIT_testsupport): | $(GEN0_H) $(GEN2_H) $(DEPS_TEST)
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$u)))
 $(eval $(call program_rule,protoc-gen-weft,$(call objs,tools/codegen/main.c),codegen pb base gen0))
 $(eval $(call program_rule,weft,$(call objs,tools/weft/main.c),tool codegen $(CORE_PROGRAM_UNITS),$(USE_CORE)))
-$(eval $(call program_rule,weft-sidecar,$(call objs,sidecar/main.c),$(SIDECAR_PROGRAM_UNITS)))
+$(eval $(call program_rule,weft-sidecar,$(call objs,sidecar/main.c) $(HOT_OBJS),$(filter-out $(HOT_UNITS),$(SIDECAR_PROGRAM_UNITS)),$(if $(HOT_OBJS),-flto -flto-partition=one),$(HOT_LIBS)))
 $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC))),shop $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(foreach p,$(DEMO_PROGRAMS),$(eval $(call program_rule,$p,$(call objs,deploy/demo/$(p:weft-%=%).c),shop $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 
@@ -27,6 +27,7 @@ TEST_UNITS_wire := testsupport h2 http net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
+TEST_UNITS_sidecar := testsupport sidecar http base
 TEST_UNITS_sidecar_telemetry := testsupport sidecar_telemetry base
 TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
 TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base

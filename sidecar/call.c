@@ -17,8 +17,14 @@ static call *call_alloc(worker *w) {
     } else {
         c = weft_malloc(sizeof *c);
         if (!c) return NULL;
+        /* What is as it began when a call ends. */
+        c->worker = w;
+        http_fields_init(&c->request, w->fields);
+        http_fields_init(&c->held, w->fields);
+        weft_chain_init(&c->rest, w->chunks);
+        weft_timer_init(&c->step_timer, call_step, c);
     }
-    memset(c, 0, offsetof(call, small));
+    memset(&c->state, 0, offsetof(call, request) - offsetof(call, state));
     w->calls++;
     return c;
 }
@@ -54,7 +60,6 @@ static void call_begin(down *d, h2_stream *stream, http_fields *fields, bool end
         h2_stream_release(stream);
         return;
     }
-    c->worker = w;
     c->down = d;
     c->stream = stream;
     c->view = config_view_ref(config_reader_view(w->reader));
@@ -63,12 +68,13 @@ static void call_begin(down *d, h2_stream *stream, http_fields *fields, bool end
     c->replayable = true;
     c->started = worker_now(w);
     c->deadline = INT64_MAX;
+    c->deadline_place = DEADLINE_NONE;
     c->grpc_status = WEFT_UNKNOWN;
-    http_fields_init(&c->request, w->fields);
-    http_fields_init(&c->held, w->fields);
-    weft_chain_init(&c->rest, w->chunks);
-    weft_timer_init(&c->deadline_timer, call_deadline, c);
-    weft_timer_init(&c->step_timer, call_step, c);
+    c->path = (http_grpc_path){"", 0, "", 0};
+    c->trace = (http_trace){.flags = 0};
+    memset(c->parent, 0, sizeof c->parent);
+    c->attempt.endpoint = NULL;
+    c->attempt.stream = NULL;
     ++*active(c);
     h2_stream_set_user(stream, c);
     if (http_fields_move(&c->request, fields)) {
@@ -80,8 +86,8 @@ static void call_begin(down *d, h2_stream *stream, http_fields *fields, bool end
 
 void call_close(call *c) {
     worker *w = c->worker;
-    weft_timer_cancel(&c->deadline_timer);
-    weft_timer_cancel(&c->step_timer);
+    if (c->deadline_place != DEADLINE_NONE) deadline_remove(&w->deadlines, c->deadline_place);
+    call_stop_timer(c);
     if (c->attempt.endpoint) call_record_attempt(c, c->grpc_status, NULL);
     attempt_end(&c->attempt);
     call_record(c);
@@ -93,8 +99,8 @@ void call_close(call *c) {
     }
     h2_stream_release(c->stream);
     http_fields_clear(&c->request);
-    http_fields_clear(&c->held);
-    weft_chain_clear(&c->rest);
+    if (c->held.at) http_fields_clear(&c->held);
+    if (c->rest.head) weft_chain_clear(&c->rest);
     config_view_unref(c->view);
     call_put_back(w, c);
 }

@@ -15,6 +15,7 @@
 #define SIDECAR_CALL_H
 
 #include "sidecar/config/config.h"
+#include "sidecar/plan.h"
 #include "sidecar/route/route.h"
 #include "sidecar/upstream/upstream.h"
 #include "sidecar/worker.h"
@@ -40,52 +41,63 @@ typedef enum call_state {
  * caller's sidecar may try another instance. Value: why. */
 #define CALL_UNPROCESSED "x-weft-unprocessed"
 
+/* What a new call has set is in call_begin; the rest is written before it is read. */
 typedef struct call {
     struct call *next_free;
     worker *worker;
     down *down;
     h2_stream *stream; /* the client's */
     config_view *view; /* a reference */
+    /* From here to `request` all is zero when a call begins. */
     call_state state;
     bool inbound;
     bool grpc;
     bool request_ended;
-    bool replayable; /* all request bytes so far are kept */
-    bool admitted;   /* holds one of the cluster's requests */
-    bool retry_held; /* holds one of the cluster's retries */
-    bool trace_new;  /* the trace began here */
+    bool replayable;    /* all request bytes so far are kept */
+    bool admitted;      /* holds one of the cluster's requests */
+    bool retry_held;    /* holds one of the cluster's retries */
+    bool trace_new;     /* the trace began here */
+    bool timeout_given; /* the deadline is the caller's grpc-timeout, no less */
+    bool stepping;      /* step_timer is armed */
+    uint8_t tried_count;
+    uint8_t transparent; /* retries of either kind so far */
+    uint16_t retries;
+    uint32_t small_len;
+    plan *plan; /* what it follows; see call_plan */
+    const config_route *route;
+    const config_cluster *cluster; /* NULL until routed */
+    uint64_t attempt_sent;         /* request bytes that went into the current attempt's output */
+    uint64_t consumed;             /* request bytes the client got credit for */
+    uint64_t bytes_in, bytes_out;
     http_fields request;
     http_fields held; /* response headers, in CALL_HELD */
     /* routing */
+    uint64_t plan_serial;
     http_grpc_path path;
-    const config_route *route;
-    const config_cluster *cluster; /* NULL until routed */
     upstream_cluster *upstream;
     const config_retry *retry;
     /* attempts */
     attempt attempt;
     const cluster_endpoint *tried[UPSTREAM_TRIED_MAX]; /* compared, never followed */
-    uint8_t tried_count;
-    uint8_t transparent; /* retries of either kind so far */
-    uint16_t retries;
-    uint64_t attempt_sent; /* request bytes that went into the current attempt's output */
-    uint64_t consumed;     /* request bytes the client got credit for */
-    uint32_t small_len;
-    weft_chain rest; /* request bytes after `small` */
+    weft_chain rest;                                   /* request bytes after `small` */
     /* time */
     int64_t started;
-    int64_t deadline; /* INT64_MAX: none */
+    int64_t deadline;        /* INT64_MAX: none */
+    uint32_t deadline_place; /* in the worker's table, or DEADLINE_NONE */
     int64_t attempt_started;
-    weft_timer deadline_timer;
     weft_timer step_timer; /* per try, peek window or backoff, by state */
     /* telemetry */
+    int grpc_status;
     http_trace trace; /* span_id is this call's span */
     uint8_t parent[8];
     uint8_t attempt_span[8];
-    int grpc_status;
-    uint64_t bytes_in, bytes_out;
     uint8_t small[CALL_SMALL];
 } call;
+
+/* The plan it follows, or NULL: there is none, or its slot has another by now. */
+static inline plan *call_plan(const call *c) {
+    return c->plan && c->plan->serial == c->plan_serial ? c->plan : NULL;
+}
 
 /* ---- call.c: its life, and what the client does */
 
@@ -95,6 +107,11 @@ extern const h2_callbacks call_down_callbacks;
 void call_close(call *c);
 void call_free_all(worker *w);
 
+static inline void call_stop_timer(call *c) {
+    if (c->stepping) weft_timer_cancel(&c->step_timer);
+    c->stepping = false;
+}
+
 /* ---- call_forward.c: attempts */
 
 void call_forward(call *c);
@@ -102,7 +119,7 @@ void call_forward(call *c);
 void call_push(call *c, const weft_slice *data, bool end);
 /* The client took `size` bytes of response. */
 void call_response_sent(call *c, size_t size);
-void call_deadline(weft_timer *timer, int64_t now);
+void call_deadline(void *call, int64_t now);
 void call_step(weft_timer *timer, int64_t now);
 
 /* ---- call_answer.c: replies of our own, telemetry */

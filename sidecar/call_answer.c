@@ -61,28 +61,38 @@ void call_answer(call *c, int code, bool unprocessed, const char *format, ...) {
 
 void call_answered(call *c) {
     c->state = CALL_ANSWERED;
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     if (!h2_stream_queued(c->stream)) call_close(c);
 }
 
 /* ---- what is recorded */
 
 /* "product.shop" of a SPIFFE ID is made once a connection (worker.c). */
-static void series(call *c, int64_t duration) {
+static void count_series(call *c, uint32_t status, int64_t duration, plan *remember) {
     const char *peer = c->inbound ? c->down->peer : c->cluster ? c->cluster->name : "";
     const char *route = c->route ? c->route->name : "";
-    const telemetry_key key = {
-        .direction = c->inbound ? TELEMETRY_IN : TELEMETRY_OUT,
-        .grpc_status = (uint32_t)c->grpc_status <= 16 ? (uint32_t)c->grpc_status : WEFT_UNKNOWN,
-        .service = c->path.service,
-        .service_len = c->path.service_len,
-        .method = c->path.method,
-        .method_len = c->path.method_len,
-        .peer = peer,
-        .peer_len = strlen(peer),
-        .route = route,
-        .route_len = strlen(route)};
-    telemetry_call(c->worker->metrics, &key, duration, worker_now(c->worker));
+    const telemetry_key key = {.direction = c->inbound ? TELEMETRY_IN : TELEMETRY_OUT,
+                               .grpc_status = status,
+                               .service = c->path.service,
+                               .service_len = c->path.service_len,
+                               .method = c->path.method,
+                               .method_len = c->path.method_len,
+                               .peer = peer,
+                               .peer_len = strlen(peer),
+                               .route = route,
+                               .route_len = strlen(route)};
+    const telemetry_handle handle =
+        telemetry_call(c->worker->metrics, &key, duration, worker_now(c->worker));
+    if (remember) remember->series = handle;
+}
+
+static void count_call(call *c, int64_t duration) {
+    const uint32_t status =
+        (uint32_t)c->grpc_status <= 16 ? (uint32_t)c->grpc_status : WEFT_UNKNOWN;
+    plan *p = call_plan(c);
+    if (!p || !telemetry_call_again(c->worker->metrics, &p->series, status, duration,
+                                    worker_now(c->worker)))
+        count_series(c, status, duration, p);
 }
 
 /* Whether anyone wants the span of an outcome: those that are sampled, and failures. */
@@ -117,7 +127,7 @@ static void keep(call *c, const span *s) {
 
 void call_record(call *c) {
     const int64_t duration = worker_now(c->worker) - c->started;
-    series(c, duration);
+    count_call(c, duration);
     worker_counters(c->worker)[TELEMETRY_BYTES_IN] += c->bytes_in;
     worker_counters(c->worker)[TELEMETRY_BYTES_OUT] += c->bytes_out;
     if (!records(c, c->grpc_status)) return;

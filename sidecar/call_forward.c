@@ -12,6 +12,7 @@ static void attempt_failed(call *c, const attempt_error *error);
 
 static void arm_step(call *c, int64_t after) {
     weft_timer_arm(net_loop_timers(c->worker->loop), &c->step_timer, worker_now(c->worker) + after);
+    c->stepping = true;
 }
 
 /* ---- request bytes that are kept */
@@ -105,21 +106,34 @@ static void start_attempt(call *c) {
     if (rc) send_attempt(c);
 }
 
+static int set_trace(call *c) {
+    http_fields *list = &c->request;
+    http_trace trace = c->trace;
+    char text[HTTP_TRACEPARENT_LEN];
+    if (!c->inbound) memcpy(trace.span_id, c->attempt_span, sizeof trace.span_id);
+    if (!c->trace_new && http_fields_once(list, HTTP_NAME_TRACEPARENT) &&
+        http_traceparent_renew(http_fields_find(list, HTTP_NAME_TRACEPARENT), &trace))
+        return 0;
+    http_traceparent_format(&trace, text);
+    return http_fields_set(
+        list, http_field_known(c->worker->fields, HTTP_NAME_TRACEPARENT, text, sizeof text));
+}
+
 /* Header fields that differ from hop to hop and from attempt to attempt. */
 static int rewrite(call *c) {
     http_fields *list = &c->request;
     http_pool *fields = c->worker->fields;
-    http_trace trace = c->trace;
-    char text[HTTP_TRACEPARENT_LEN];
-    if (!c->inbound) memcpy(trace.span_id, c->attempt_span, sizeof trace.span_id);
-    http_traceparent_format(&trace, text);
-    int rc =
-        http_fields_set(list, http_field_known(fields, HTTP_NAME_TRACEPARENT, text, sizeof text));
+    int rc = set_trace(c);
     /* HPACK's static table: 6 is http, 7 is https (RFC 7541 appendix A). */
-    if (!rc) rc = http_fields_set(list, http_static_field(c->cluster->tls ? 7 : 6));
-    if (!rc && c->deadline != INT64_MAX && c->grpc) {
+    http_field *scheme = http_static_field(c->cluster->tls ? 7 : 6);
+    if (!rc && http_fields_find(list, HTTP_NAME_SCHEME) != scheme)
+        rc = http_fields_set(list, scheme);
+    const int64_t now = worker_now(c->worker);
+    /* In the turn in which the call came there is nothing to subtract from what its caller said. */
+    const bool same = c->timeout_given && now == c->started;
+    if (!rc && c->deadline != INT64_MAX && c->grpc && !same) {
         char left[HTTP_TIMEOUT_TEXT];
-        const size_t len = http_timeout_format(c->deadline - worker_now(c->worker), left);
+        const size_t len = http_timeout_format(c->deadline - now, left);
         rc = http_fields_set(list, http_field_known(fields, HTTP_NAME_GRPC_TIMEOUT, left, len));
     }
     if (!rc && c->retries) {
@@ -162,8 +176,10 @@ static bool policy_grants(call *c) {
             return false;
         }
         c->retry_held = true;
-    } else if (!cluster_budget_retry(&shared->budget, now, limits->budget_percent,
-                                     limits->budget_floor)) {
+        return true;
+    }
+    upstream_tell(c->upstream);
+    if (!cluster_budget_retry(&shared->budget, now, limits->budget_percent, limits->budget_floor)) {
         worker_counters(c->worker)[TELEMETRY_RETRIES_REFUSED]++;
         return false;
     }
@@ -190,7 +206,7 @@ static bool retry_transparently(call *c) {
         return false;
     c->transparent++;
     worker_counters(c->worker)[TELEMETRY_RETRIES_TRANSPARENT]++;
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     start_attempt(c);
     return true;
 }
@@ -232,7 +248,7 @@ static void attempt_failed(call *c, const attempt_error *error) {
 
 /* From here on this attempt's response is the client's. */
 static bool forward_headers(call *c, http_fields *fields, bool end) {
-    weft_timer_cancel(&c->step_timer);
+    call_stop_timer(c);
     drop_kept(c);
     const int rc = h2_respond(c->stream, fields, end);
     if (rc) {
@@ -427,8 +443,9 @@ static const attempt_events events = {.ready = on_ready,
 
 /* ---- time */
 
-void call_deadline(weft_timer *timer, int64_t now) {
-    call *c = timer->user;
+void call_deadline(void *user, int64_t now) {
+    call *c = user;
+    c->deadline_place = DEADLINE_NONE;
     worker_counters(c->worker)[TELEMETRY_DEADLINES]++;
     if (c->state == CALL_ANSWERED) { /* the client does not take what it asked for */
         h2_reset(c->stream, H2_CANCEL);
@@ -446,6 +463,7 @@ void call_deadline(weft_timer *timer, int64_t now) {
 void call_step(weft_timer *timer, int64_t now) {
     call *c = timer->user;
     (void)now;
+    c->stepping = false;
     if (c->state == CALL_BACKOFF) {
         start_attempt(c);
     } else if (c->state == CALL_HELD) {

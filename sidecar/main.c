@@ -181,6 +181,8 @@ static int prepare(program *p) {
     s->publisher = config_publisher_new();
     s->clusters = weft_calloc(p->snapshot->cluster_count + 1, sizeof *s->clusters);
     if (!s->publisher || !s->clusters) return WEFT_ENOMEM;
+    for (uint32_t i = 0; p->set.workers == 1 && i < p->snapshot->cluster_count; i++)
+        cluster_shared_alone(&s->clusters[i]);
     config_publish(s->publisher, p->snapshot);
     s->snapshot = p->snapshot;
     s->cluster_tls = p->certs.clusters;

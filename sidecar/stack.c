@@ -12,13 +12,29 @@
 
 #include "weft/status.h"
 
-/* ---- read: what kind of request it is */
+/* ---- read: what kind of request it is, and whether there is a plan for such ones */
+
+static plan_key key_of(const call *c) {
+    http_field *authority = http_fields_find(&c->request, HTTP_NAME_AUTHORITY);
+    if (!authority) authority = http_fields_find(&c->request, HTTP_NAME_HOST);
+    return (plan_key){.listener = c->down->listener,
+                      .authority = authority,
+                      .path = http_fields_find(&c->request, HTTP_NAME_PATH),
+                      .type = http_fields_find(&c->request, HTTP_NAME_CONTENT_TYPE),
+                      .peer = c->down->peer_cert};
+}
 
 static stack_verdict step_read(call *c) {
-    const http_field *path = http_fields_find(&c->request, HTTP_NAME_PATH);
-    const http_field *type = http_fields_find(&c->request, HTTP_NAME_CONTENT_TYPE);
-    c->grpc = type && http_grpc_content_type(type->value, type->value_len);
-    if (!path || http_grpc_path_split(path->value, path->value_len, &c->path))
+    const plan_key key = key_of(c);
+    c->plan = plan_find(&c->worker->plans, &key, c->view->generation);
+    if (c->plan) {
+        c->plan_serial = c->plan->serial;
+        c->grpc = c->plan->grpc;
+        c->path = c->plan->split;
+        return STACK_NEXT;
+    }
+    c->grpc = key.type && http_grpc_content_type(key.type->value, key.type->value_len);
+    if (!key.path || http_grpc_path_split(key.path->value, key.path->value_len, &c->path))
         c->path = (http_grpc_path){"", 0, "", 0};
     return STACK_NEXT;
 }
@@ -43,7 +59,9 @@ static stack_verdict step_trace(call *c) {
         c->trace.flags =
             span_sample(c->trace.trace_id, c->worker->shared->trace_ratio) ? HTTP_TRACE_SAMPLED : 0;
     }
-    random_bytes(c, c->trace.span_id, sizeof c->trace.span_id);
+    /* Outbound it is in our own spans only: the attempt's goes on. */
+    if (c->inbound || c->worker->shared->spans_fd >= 0)
+        random_bytes(c, c->trace.span_id, sizeof c->trace.span_id);
     return STACK_NEXT;
 }
 
@@ -60,11 +78,18 @@ static stack_verdict step_identity(call *c) {
 
 /* ---- route: which rule, which cluster */
 
+typedef struct header_reader {
+    const call *call;
+    bool asked;
+} header_reader;
+
 static bool header_value(const void *user, const char *name, size_t name_len, size_t index,
                          route_text *value) {
-    const call *c = user;
-    for (uint32_t i = 0; i < c->request.count; i++) {
-        const http_field *f = c->request.at[i];
+    header_reader *reader = (header_reader *)(uintptr_t)user;
+    const http_fields *list = &reader->call->request;
+    reader->asked = true;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const http_field *f = list->at[i];
         if (f->name_len != name_len || memcmp(f->name, name, name_len) != 0 || index--) continue;
         *value = (route_text){f->value, f->value_len};
         return true;
@@ -83,28 +108,54 @@ static stack_verdict reply_directly(call *c) {
     return STACK_DONE;
 }
 
-static stack_verdict step_route(call *c) {
-    const http_field *authority = http_fields_find(&c->request, HTTP_NAME_AUTHORITY);
-    if (!authority) authority = http_fields_find(&c->request, HTTP_NAME_HOST);
-    const route_request request = {.authority = text_of(authority),
-                                   .path = text_of(http_fields_find(&c->request, HTTP_NAME_PATH)),
+static stack_verdict no_route(call *c, const route_request *request, const route_result *result) {
+    char why[ROUTE_TEXT];
+    worker_counters(c->worker)[TELEMETRY_NO_ROUTE]++;
+    (void)route_explain(c->down->listener->config->routes, request, result, why);
+    call_answer(c, route_status(result), false, "%s", why);
+    return STACK_DONE;
+}
+
+/* For the next call of the kind. */
+static void make_plan(call *c, const plan_key *key) {
+    plan *p = plan_make(&c->worker->plans, key, c->view->generation);
+    if (!p) return;
+    p->grpc = c->grpc;
+    p->split = c->path;
+    p->route = c->route;
+    p->cluster = c->route->share_count == 1 ? c->route->shares[0].cluster : NULL;
+    p->retry = c->retry;
+    c->plan = p;
+    c->plan_serial = p->serial;
+}
+
+static stack_verdict search_route(call *c) {
+    const plan_key key = key_of(c);
+    header_reader reader = {.call = c};
+    const route_request request = {.authority = text_of(key.authority),
+                                   .path = text_of(key.path),
                                    .grpc = c->grpc,
                                    .header = header_value,
-                                   .user = c};
-    const config_table *table = c->down->listener->config->routes;
-    const route_result result = route_match(table, &request);
-    if (result.outcome != ROUTE_FOUND) {
-        char why[ROUTE_TEXT];
-        worker_counters(c->worker)[TELEMETRY_NO_ROUTE]++;
-        (void)route_explain(table, &request, &result, why);
-        call_answer(c, route_status(&result), false, "%s", why);
-        return STACK_DONE;
-    }
+                                   .user = &reader};
+    const route_result result = route_match(c->down->listener->config->routes, &request);
+    if (result.outcome != ROUTE_FOUND) return no_route(c, &request, &result);
     c->route = result.route;
     if (c->route->action == CONFIG_REPLY) return reply_directly(c);
-    c->cluster = route_pick(c->route, weft_rng_u64(&c->worker->rng));
-    c->upstream = upstream_find(c->worker->up, c->cluster);
     c->retry = route_retry(c->view->snapshot, c->route, request.path, NULL, NULL);
+    if (!reader.asked) make_plan(c, &key);
+    return STACK_NEXT;
+}
+
+static stack_verdict step_route(call *c) {
+    if (c->plan) {
+        c->route = c->plan->route;
+        c->retry = c->plan->retry;
+        c->cluster = c->plan->cluster;
+    } else if (search_route(c) == STACK_DONE) {
+        return STACK_DONE;
+    }
+    if (!c->cluster) c->cluster = route_pick(c->route, weft_rng_u64(&c->worker->rng));
+    c->upstream = upstream_find(c->worker->up, c->cluster);
     return STACK_NEXT;
 }
 
@@ -121,8 +172,11 @@ static stack_verdict step_deadline(call *c) {
     left = shorter(left, c->cluster->h2.max_stream_duration);
     if (left > INT64_MAX - c->started) return STACK_NEXT;
     c->deadline = c->started + left;
-    weft_timer_arm(net_loop_timers(c->worker->loop), &c->deadline_timer, c->deadline);
-    return STACK_NEXT;
+    c->timeout_given = left == asked;
+    c->deadline_place = deadline_add(&c->worker->deadlines, c->deadline, c);
+    if (c->deadline_place != DEADLINE_NONE) return STACK_NEXT;
+    call_answer(c, WEFT_RESOURCE_EXHAUSTED, true, "out of memory");
+    return STACK_DONE;
 }
 
 /* ---- admit: the cluster's bulkhead for this class of calls */
@@ -139,7 +193,7 @@ static stack_verdict step_admit(call *c) {
         return STACK_DONE;
     }
     c->admitted = true;
-    cluster_budget_request(&shared->budget, c->started);
+    upstream_count(c->upstream, c->started);
     return STACK_NEXT;
 }
 

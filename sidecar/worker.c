@@ -40,8 +40,10 @@ static void down_open(wire *w) {
         if (*d->peer_id) {
             char text[CRYPTO_SPIFFE_MAX + 8];
             const int len = snprintf(text, sizeof text, "URI=%s", d->peer_id);
-            d->peer_cert = http_field_known(d->worker->fields, HTTP_NAME_FORWARDED_CLIENT_CERT,
-                                            text, (size_t)len);
+            /* Interned: connections of one peer share it, and with it the plans of their calls. */
+            d->peer_cert = http_field_intern(
+                d->worker->fields, http_name_text(HTTP_NAME_FORWARDED_CLIENT_CERT),
+                http_name_len(HTTP_NAME_FORWARDED_CLIENT_CERT), text, (size_t)len);
         }
     }
     if (d->worker->draining) wire_drain(w);
@@ -123,6 +125,7 @@ static void keep_house(weft_timer *timer, int64_t now) {
     worker *w = timer->user;
     w->wall_offset = weft_wall(net_loop_clock(w->loop)) - now;
     write_spans(w);
+    upstream_tell_all(w->up);
     if (++w->rounds % SWEEP_EVERY == 0) (void)telemetry_sweep(w->metrics, now);
     weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
 }
@@ -262,6 +265,7 @@ int worker_init(worker *w, const sidecar_shared *shared, uint32_t index) {
     int rc = make_engine(w);
     if (rc) return rc;
     h2_env_set_now(w->h2, net_loop_now(w->loop));
+    deadlines_init(&w->deadlines, net_loop_timers(w->loop), call_deadline);
     const upstream_config config = {.snapshot = shared->snapshot,
                                     .loop = w->loop,
                                     .h2 = w->h2,
@@ -291,11 +295,14 @@ void worker_free(worker *w) {
         write_spans(w);
         upstream_stop(w->up);
     }
+    deadlines_stop(&w->deadlines);
     if (w->resolver) net_resolver_free(w->resolver);
     if (w->loop) net_loop_free(w->loop); /* closes everything: calls end here */
     if (w->spans) write_spans(w);
     upstream_free(w->up);
     call_free_all(w);
+    plan_free(&w->plans);
+    deadlines_free(&w->deadlines);
     if (w->h2) h2_env_free(w->h2);
     if (w->reader) config_reader_free(w->reader);
     span_buffer_free(w->spans);

@@ -9,6 +9,8 @@
 #include <pthread.h>
 
 #include "sidecar/config/publish.h"
+#include "sidecar/deadlines.h"
+#include "sidecar/plan.h"
 #include "sidecar/telemetry/metrics.h"
 #include "sidecar/telemetry/span.h"
 #include "sidecar/upstream/upstream.h"
@@ -72,6 +74,8 @@ struct worker {
     telemetry *metrics;
     span_buffer *spans;
     config_reader *reader;
+    plan_table plans;
+    deadlines deadlines; /* of calls */
     upstream *up;
     worker_listener *listeners;
     weft_list downs;

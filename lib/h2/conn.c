@@ -6,12 +6,6 @@
 
 /* ---- frames of our own */
 
-void put_head(uint8_t *at, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream) {
-    put32(at, len << 8 | type);
-    at[4] = flags;
-    put32(at + 5, stream);
-}
-
 uint8_t *frame_begin(h2_conn *c, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream) {
     uint8_t *at = weft_chain_reserve(&c->out, FRAME_HEAD + len);
     if (!at) {
@@ -72,6 +66,7 @@ h2_conn *h2_conn_new(h2_env *env, h2_role role, const h2_limits *limits,
     c->cb = callbacks;
     c->user = user;
     c->role = (uint8_t)role;
+    table_init(c);
     c->wanting = true; /* not before the owner has the pointer */
     weft_chain_init(&c->out, env->chunks);
     weft_list_init(&c->ready);
@@ -123,7 +118,7 @@ static void destroy(h2_conn *c) {
     block_drop(c);
     hpack_encoder_free(&c->encoder);
     hpack_decoder_free(&c->decoder);
-    weft_free(c->slots);
+    table_free(c);
     weft_free(c->resets);
     weft_free(c);
     env->gauges.conns--;
@@ -229,8 +224,7 @@ void h2_conn_abort(h2_conn *c, uint32_t code, const char *text) { (void)conn_err
 
 /* ---- output */
 
-void want_write(h2_conn *c) {
-    if (c->wanting) return;
+void ask_to_write(h2_conn *c) {
     c->wanting = true;
     if (c->cb->on_want_write) c->cb->on_want_write(c);
 }

@@ -10,7 +10,6 @@ h2_env *h2_env_new(weft_chunk_pool *chunks, http_pool *fields, uint64_t seed) {
     env->chunks = chunks;
     env->fields = fields;
     env->salt = seed * UINT64_C(0x9e3779b97f4a7c15) >> 20;
-    http_fields_init(&env->list, fields);
     return env;
 }
 
@@ -18,7 +17,11 @@ void h2_env_free(h2_env *env) {
     if (!env) return;
     assert(env->gauges.conns == 0 && "connections are still alive");
     assert(env->gauges.streams == 0 && "streams are not released");
-    http_fields_clear(&env->list);
+    http_fields list;
+    http_fields_init(&list, env->fields);
+    list.at = env->array;
+    list.cap = env->array_cap;
+    http_fields_clear(&list);
     hpack_scratch_free(&env->scratch);
     streams_free(env);
     weft_free(env);

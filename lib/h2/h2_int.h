@@ -82,7 +82,7 @@ struct h2_stream {
     weft_list all;
     weft_list ready;
     weft_chain queue;
-    http_fields trailers;
+    http_fields trailers; /* S_TRAILERS, else not set */
     uint32_t id;
     uint32_t flags;
     int64_t send_window; /* negative after SETTINGS shrank it */
@@ -104,7 +104,8 @@ struct h2_env {
     h2_stream *free_streams;
     struct stream_slab *slabs;
     hpack_scratch scratch; /* Huffman text */
-    http_fields list;      /* the array header lists are decoded into */
+    http_field **array;    /* of a list of `fields`: what header lists are decoded into; or NULL */
+    uint32_t array_cap;
     h2_gauges gauges;
     h2_stats stats;
 };
@@ -194,8 +195,9 @@ struct h2_conn {
 
     /* Streams. */
     h2_stream **slots;
-    uint32_t slot_count; /* a power of two */
-    uint32_t open;       /* streams in the table */
+    uint32_t slot_mask; /* a power of two, less 1 */
+    uint32_t salt;
+    uint32_t open; /* streams in the table */
     uint32_t streams_local, streams_peer;
     uint32_t next_id;      /* client: the next stream of ours; server: 2 */
     uint32_t last_peer_id; /* the highest the peer opened */
@@ -237,7 +239,10 @@ struct h2_conn {
  * afterwards. Returns `result`, or WEFT_ECLOSED when the connection is gone. */
 static inline void enter(h2_conn *c) { c->depth++; }
 int leave(h2_conn *c, int result);
-void want_write(h2_conn *c);
+void ask_to_write(h2_conn *c);
+static inline void want_write(h2_conn *c) {
+    if (!c->wanting) ask_to_write(c);
+}
 
 /* Fails the connection: GOAWAY is queued, `text` kept. Returns WEFT_EPARSE, or WEFT_ELIMIT for
  * ENHANCE_YOUR_CALM, for the caller to return. Streams are told by fail_streams. */
@@ -253,7 +258,6 @@ static inline void arm(h2_conn *c, int64_t deadline) {
 /* Room for a frame of `len` payload bytes at the end of the output, its header filled in; commit
  * FRAME_HEAD + len. NULL: the connection failed for lack of memory. */
 uint8_t *frame_begin(h2_conn *c, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream);
-void put_head(uint8_t *at, uint32_t len, uint8_t type, uint8_t flags, uint32_t stream);
 
 static inline void put32(uint8_t *at, uint32_t value) {
     value = __builtin_bswap32(value);
@@ -264,11 +268,28 @@ static inline uint32_t get32(const uint8_t *at) {
     __builtin_memcpy(&value, at, 4);
     return __builtin_bswap32(value);
 }
+static inline void put_head(uint8_t *at, uint32_t len, uint8_t type, uint8_t flags,
+                            uint32_t stream) {
+    put32(at, len << 8 | type);
+    at[4] = flags;
+    put32(at + 5, stream);
+}
 static inline uint16_t get16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
 
 /* ---- stream.c */
 
-h2_stream *stream_find(const h2_conn *c, uint32_t id);
+/* Ids in a row get slots in a row. What lies above the mask is mixed in under a salt, so that a peer cannot
+ * choose ids that share a slot. */
+static inline h2_stream **stream_slot(const h2_conn *c, uint32_t id) {
+    return &c->slots[(id >> 1 ^ (id >> 12) * c->salt) & c->slot_mask];
+}
+static inline h2_stream *stream_find(const h2_conn *c, uint32_t id) {
+    h2_stream *s = *stream_slot(c, id);
+    while (s && s->id != id) s = s->next;
+    return s;
+}
+void table_init(h2_conn *c);
+void table_free(h2_conn *c);
 h2_stream *stream_open(h2_conn *c, uint32_t id, bool local); /* NULL: no memory */
 void stream_close(h2_conn *c, h2_stream *s);
 void stream_free(h2_stream *s); /* must be S_RELEASED */
@@ -303,6 +324,7 @@ static inline bool output_has_room(const h2_conn *c) {
 
 /* ---- headers.c, control.c */
 
+/* `flags`: END_STREAM, and PRIORITY for a stream that depends on itself. */
 int on_header_block(h2_conn *c, uint32_t id, uint8_t flags, const uint8_t *data,
                     size_t len) WEFT_MUST_USE;
 int on_headers_frame(h2_conn *c, const frame *f, const uint8_t *payload) WEFT_MUST_USE;

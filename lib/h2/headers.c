@@ -225,17 +225,24 @@ int on_header_block(h2_conn *c, uint32_t id, uint8_t flags, const uint8_t *data,
     h2_env *env = c->env;
     verdict v = {H2_NO_ERROR, ""};
     /* The callback may lead to another connection's headers, so take the array out of the way. */
-    http_fields list = env->list;
-    http_fields_init(&env->list, env->fields);
+    http_fields list;
+    http_fields_init(&list, env->fields);
+    list.at = env->array;
+    list.cap = env->array_cap;
+    env->array = NULL;
+    env->array_cap = 0;
+    if (!list.at && http_fields_reserve(&list, 1))
+        return conn_error(c, H2_INTERNAL_ERROR, "out of memory");
     int failed = decode(c, data, len, &list, &v);
     if (!failed) failed = dispatch(c, id, flags, &list, &v);
-    for (uint32_t i = 0; i < list.count; i++) http_field_unref(list.at[i]);
-    list.count = 0;
-    list.bytes = 0;
-    if (env->list.at) {
+    /* When the fields were moved out, so was the array. */
+    if (!list.at) return failed;
+    if (env->array) {
         http_fields_clear(&list);
     } else {
-        env->list = list;
+        for (uint32_t i = 0; i < list.count; i++) http_field_unref(list.at[i]);
+        env->array = list.at;
+        env->array_cap = list.cap;
     }
     return failed;
 }

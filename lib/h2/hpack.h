@@ -11,7 +11,6 @@
 
 #include "weft/http.h"
 
-#define HPACK_ENTRY_COST 32u      /* section 4.1 */
 #define HPACK_TABLE_DEFAULT 4096u /* RFC 9113 section 6.5.2 */
 #define HPACK_TABLE_MAX 65536u
 

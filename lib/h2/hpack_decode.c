@@ -149,20 +149,20 @@ static int deliver_over(http_fields *list, hpack_budget *budget, http_field *fie
         budget->fields = list->count;
     }
     budget->fields++;
-    budget->bytes += (size_t)field->name_len + field->value_len + 32;
+    budget->bytes += field->cost;
     http_field_unref(field);
     return 0;
 }
 
 /* Takes over the caller's reference. */
 static inline int deliver(http_fields *list, hpack_budget *budget, http_field *field) {
-    const size_t bytes = list->bytes + field->name_len + field->value_len + 32;
-    if (__builtin_expect(
-            list->count >= budget->max_fields || bytes > budget->max_bytes || budget->over, 0))
+    if (__builtin_expect(list->count >= budget->max_fields ||
+                             list->bytes + field->cost > budget->max_bytes || budget->over,
+                         0))
         return deliver_over(list, budget, field);
     if (__builtin_expect(list->count == list->cap, 0)) return http_fields_push(list, field);
-    list->at[list->count++] = field;
-    list->bytes = bytes;
+    list->at[list->count] = field;
+    http_fields_note(list, field);
     return 0;
 }
 
@@ -186,30 +186,117 @@ static int read_other(hpack_decoder *decoder, reader *r, http_fields *list, hpac
     return deliver(list, budget, field);
 }
 
+/* Any one representation. */
+static int read_field(hpack_decoder *decoder, reader *r, http_fields *list, hpack_budget *budget) {
+    const uint8_t byte = *r->at;
+    if ((byte & 0xe0) == 0x20) return WEFT_EPARSE;
+    if (!(byte & 0x80)) return read_other(decoder, r, list, budget);
+    uint32_t index = 0;
+    const int failed = read_int(r, 7, &index);
+    http_field *field = failed ? NULL : lookup(decoder, index);
+    return field ? deliver(list, budget, http_field_ref(field)) : WEFT_EPARSE;
+}
+
+/* A literal at `at` that stays out of the table, with the name of an entry and a short plain value: what is
+ * new in each request. NULL, and *next is not set: it is something else. */
+static inline http_field *read_short(const hpack_decoder *decoder, const uint8_t *at,
+                                     const uint8_t *end, http_pool *pool, const uint8_t **next) {
+    if (*at & 0xe0 || end - at < 3) return NULL;
+    const bool never = *at & 0x10;
+    uint32_t index = *at++ & 15u;
+    if (index == 15) {
+        index += *at;
+        if (*at++ & 0x80) return NULL;
+    }
+    const size_t len = *at++;
+    if (!index || len >= 0x7f || len > (size_t)(end - at)) return NULL;
+    const http_field *named = lookup(decoder, index);
+    if (!named || !named->id || named->id == HTTP_NAME_TE) return NULL;
+    http_field *field = http_field_literal(pool, (http_name)named->id, (const char *)at, len);
+    if (!field) return NULL;
+    if (never) field->flags |= HTTP_FIELD_NEVER;
+    *next = at + len;
+    return field;
+}
+
+/* What blocks mostly consist of, as far as it goes. All it works with is kept in registers: the compiler
+ * cannot know that the list's bytes are not the table's. */
+static void read_usual(const hpack_decoder *decoder, reader *r, http_fields *list,
+                       const hpack_budget *budget) {
+    http_field *const *const ring = decoder->table.ring;
+    const uint32_t mask = decoder->table.cap - 1;
+    const uint32_t held = decoder->table.count;
+    const uint32_t newest =
+        decoder->table.next + STATIC_COUNT; /* minus the index: a place in the ring */
+    const size_t max_bytes = budget->max_bytes;
+    uint32_t most = list->cap < budget->max_fields ? list->cap : budget->max_fields;
+    if (most > HTTP_PLACES_MAX) most = HTTP_PLACES_MAX;
+    http_field **const to = list->at;
+    uint8_t *const where = list->where;
+    const uint8_t *at = r->at;
+    const uint8_t *const end = r->end;
+    uint32_t count = list->count;
+    size_t bytes = list->bytes;
+    unsigned marks = list->marks, twice = list->twice;
+    while (at < end && count < most) {
+        const uint32_t index = *at - 0x80u;
+        const uint8_t *next = at + 1;
+        http_field *field;
+        if (index - 1 < STATIC_COUNT) {
+            field = &http_static_table[index];
+            if (bytes + field->cost > max_bytes) break;
+        } else if (index < 0x7f) {
+            if (index - (STATIC_COUNT + 1) >= held) break;
+            field = ring[(newest - index) & mask];
+            if (bytes + field->cost > max_bytes) break;
+            (void)http_field_ref(field);
+        } else {
+            field = read_short(decoder, at, end, list->pool, &next);
+            if (!field) break;
+            if (__builtin_expect(bytes + field->cost > max_bytes, 0)) {
+                http_field_unref(field);
+                break;
+            }
+        }
+        at = next;
+        to[count++] = field;
+        bytes += field->cost;
+        marks |= http_field_marks(field);
+        twice |= http_fields_place(where, field, count);
+    }
+    r->at = at;
+    list->count = count;
+    list->bytes = bytes;
+    list->marks = (uint16_t)marks;
+    list->twice = (uint16_t)twice;
+}
+
+/* The rest of a block, representation by representation. */
+static int read_rest(hpack_decoder *decoder, reader *r, const uint8_t *begin, http_fields *list,
+                     hpack_budget *budget) {
+    int failed = 0;
+    /* Updates may only come first (section 4.2), two of them at most make sense, more do no harm. */
+    while (r->at == begin && r->at < r->end && (*r->at & 0xe0) == 0x20) {
+        failed = read_size_update(decoder, r);
+        if (failed) return failed;
+        begin = r->at;
+    }
+    if (decoder->must_shrink) return WEFT_EPARSE;
+    while (r->at < r->end) {
+        failed = read_field(decoder, r, list, budget);
+        if (__builtin_expect(failed, 0)) return failed;
+        if (!budget->over) read_usual(decoder, r, list, budget);
+    }
+    return 0;
+}
+
 int hpack_decode(hpack_decoder *decoder, hpack_scratch *scratch, const uint8_t *data, size_t len,
                  http_fields *list, hpack_budget *budget) {
     reader r = {data, data + len, scratch};
-    int failed = 0;
-    /* Updates may only come first (section 4.2), two of them at most make sense, more do no harm. */
-    while (r.at < r.end && (*r.at & 0xe0) == 0x20) {
-        failed = read_size_update(decoder, &r);
+    if (!decoder->must_shrink) read_usual(decoder, &r, list, budget);
+    if (r.at < r.end || decoder->must_shrink) {
+        const int failed = read_rest(decoder, &r, data, list, budget);
         if (failed) return failed;
-    }
-    if (decoder->must_shrink) return WEFT_EPARSE;
-    while (r.at < r.end) {
-        const uint8_t byte = *r.at;
-        if (byte & 0x80) {
-            uint32_t index = 0;
-            failed = read_int(&r, 7, &index);
-            http_field *field = failed ? NULL : lookup(decoder, index);
-            if (__builtin_expect(!field, 0)) return WEFT_EPARSE;
-            failed = deliver(list, budget, http_field_ref(field));
-        } else if ((byte & 0xe0) == 0x20) {
-            return WEFT_EPARSE;
-        } else {
-            failed = read_other(decoder, &r, list, budget);
-        }
-        if (__builtin_expect(failed, 0)) return failed;
     }
     if (!budget->over) {
         budget->bytes = list->bytes;

@@ -145,8 +145,7 @@ static uint8_t *put_new_entry(hpack_encoder *encoder, http_field *f, uint32_t ha
 }
 
 static uint8_t *put_field(hpack_encoder *encoder, http_field *f, uint8_t *out) {
-    const uint32_t cost = f->name_len + f->value_len + HPACK_ENTRY_COST;
-    const bool fits = cost <= encoder->table.size / 2;
+    const bool fits = f->cost <= encoder->table.size / 2;
     if ((f->kind & HTTP_SECRET) || (f->flags & HTTP_FIELD_NEVER))
         return put_literal(f, name_index(encoder, f), LITERAL_NEVER, false, out);
     if (f->kind & HTTP_NOINDEX) {
@@ -164,6 +163,57 @@ static uint8_t *put_field(hpack_encoder *encoder, http_field *f, uint8_t *out) {
     return put_literal(f, name_index(encoder, f), LITERAL, false, out);
 }
 
+/* A literal that stays out of the table, of a name with a number and a short value. */
+static inline uint8_t *put_short(const http_field *f, uint32_t name, uint8_t *out) {
+    if (name < 15) {
+        *out++ = (uint8_t)name;
+    } else {
+        *out++ = 15;
+        *out++ = (uint8_t)(name - 15);
+    }
+    *out++ = (uint8_t)f->value_len;
+    weft_copy(out, f->value, f->value_len);
+    return out + f->value_len;
+}
+
+/* What lists mostly consist of, from field `i` on; returns where it stopped. All it works with is kept in
+ * registers: the compiler cannot know that the bytes written are not the table's. */
+static uint32_t put_usual(const hpack_encoder *encoder, const http_fields *list, uint32_t i,
+                          uint8_t **end) {
+    http_field *const *const ring = encoder->table.ring;
+    const uint32_t mask = encoder->table.cap - 1;
+    const uint32_t next = encoder->table.next;
+    const uint32_t held = encoder->table.count;
+    const uint16_t *const slots = encoder->index->slots;
+    const uint16_t *const names = encoder->index->names;
+    const unsigned kinds = HTTP_MARKS(HTTP_FIELD_NEVER, HTTP_NOINDEX | HTTP_SECRET);
+    const unsigned noindex = HTTP_MARKS(0, HTTP_NOINDEX);
+    http_field *const *const at = list->at;
+    const uint32_t count = list->count;
+    uint8_t *out = *end;
+    for (; i < count; i++) {
+        const http_field *f = at[i];
+        if (f->static_index) {
+            *out++ = (uint8_t)(0x80 | f->static_index);
+        } else if ((http_field_marks(f) & kinds) == noindex) {
+            /* As name_index, for entries whose index has two bytes at most. */
+            const uint32_t back = (uint16_t)(next - names[f->id]);
+            if (f->id <= HTTP_NAME_WWW_AUTHENTICATE || f->value_len >= 0x7f || back - 1 >= held ||
+                back > 80 || ring[(next - back) & mask]->id != f->id)
+                break;
+            out = put_short(f, STATIC_COUNT + back, out);
+        } else {
+            /* What comes with every request. */
+            const uint32_t back = (uint16_t)(next - slots[f->hash % HPACK_SLOTS]);
+            if (back - 1 >= held || back >= 127 - STATIC_COUNT || ring[(next - back) & mask] != f)
+                break;
+            *out++ = (uint8_t)(0x80 | (STATIC_COUNT + back));
+        }
+    }
+    *end = out;
+    return i;
+}
+
 int64_t hpack_encode(hpack_encoder *encoder, const http_fields *list, uint8_t *out) {
     uint8_t *begin = out;
     if (!encoder->index) {
@@ -175,17 +225,10 @@ int64_t hpack_encode(hpack_encoder *encoder, const http_fields *list, uint8_t *o
         out = put_int(out, SIZE_UPDATE, encoder->table.size);
         encoder->resized = false;
     }
-    for (uint32_t i = 0; i < list->count; i++) {
-        http_field *f = list->at[i];
-        uint32_t back = 0;
-        if (f->static_index) {
-            *out++ = (uint8_t)(0x80 | f->static_index);
-        } else if (f->hash && entry(&encoder->table, *slot_of(encoder, f->hash, 0), &back) == f &&
-                   back < 127 - STATIC_COUNT) {
-            *out++ = (uint8_t)(0x80 | (STATIC_COUNT + back)); /* what comes with every request */
-        } else {
-            out = put_field(encoder, f, out);
-        }
+    for (uint32_t i = 0;; i++) {
+        i = put_usual(encoder, list, i, &out);
+        if (i == list->count) break;
+        out = put_field(encoder, list->at[i], out);
     }
     return out - begin;
 }

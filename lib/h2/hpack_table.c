@@ -7,15 +7,11 @@
 
 #define FIRST_CAP 16u
 
-static uint32_t cost(const http_field *field) {
-    return field->name_len + field->value_len + HPACK_ENTRY_COST;
-}
-
 static void evict(hpack_table *table) {
     assert(table->count > 0);
     http_field *oldest = table->ring[(table->next - table->count) & (table->cap - 1)];
     table->count--;
-    table->bytes -= cost(oldest);
+    table->bytes -= oldest->cost;
     http_field_unref(oldest);
 }
 
@@ -45,7 +41,7 @@ static int grow(hpack_table *table) {
 }
 
 int hpack_table_insert(hpack_table *table, http_field *field) {
-    const uint64_t need = (uint64_t)field->name_len + field->value_len + HPACK_ENTRY_COST;
+    const uint32_t need = field->cost;
     if (need > table->size) {
         while (table->count) evict(table);
         return 0;
@@ -56,6 +52,6 @@ int hpack_table_insert(hpack_table *table, http_field *field) {
     table->ring[table->next & (table->cap - 1)] = http_field_ref(field);
     table->next++;
     table->count++;
-    table->bytes += (uint32_t)need;
+    table->bytes += need;
     return 1;
 }

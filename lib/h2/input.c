@@ -25,7 +25,7 @@ static int data_end(h2_conn *c, h2_stream *s) {
 }
 
 /* A piece of payload for a stream; `end`: the last of the stream. */
-static int data_deliver(h2_conn *c, h2_stream *s, const weft_slice *piece, bool end) {
+static inline int data_deliver(h2_conn *c, h2_stream *s, const weft_slice *piece, bool end) {
     if (s->length_left >= 0) {
         s->length_left -= (int64_t)piece->len;
         if (s->length_left < 0 || (end && s->length_left))
@@ -109,26 +109,6 @@ static void data_finish(h2_conn *c) {
     if (c->recv_window < c->limits->conn_window / 2) conn_credit(c);
 }
 
-/* A DATA frame with all of its payload and no padding: most of them. 0 when it was dealt with, 1 when it has
- * to go the long way. */
-static int data_whole(h2_conn *c, input *in, int *failed) {
-    const frame *f = &c->frame;
-    if (in->len < f->len || !f->len || f->flags & FLAG_PADDED || c->recv_window < f->len) return 1;
-    h2_stream *s = stream_find(c, f->stream);
-    if (!s || (s->flags & (S_RECV_END | S_RECV_HEADERS)) != S_RECV_HEADERS ||
-        s->recv_window < f->len)
-        return 1;
-    const weft_slice piece = {in->at, f->len, in->chunk};
-    const bool end = f->flags & FLAG_END_STREAM;
-    s->recv_window -= f->len;
-    c->recv_window -= f->len;
-    c->flood.work++;
-    advance(in, f->len);
-    *failed = data_deliver(c, s, &piece, end);
-    if (c->recv_window < c->limits->conn_window / 2) conn_credit(c);
-    return 0;
-}
-
 static int data_input(h2_conn *c, input *in) {
     const frame *f = &c->frame;
     if (c->want_pad) {
@@ -203,7 +183,7 @@ static int frame_begun(h2_conn *c, input *in) {
     const frame *f = &c->frame;
     int failed = frame_check(c);
     if (failed) return failed;
-    if (f->type == FRAME_DATA) return data_whole(c, in, &failed) ? data_begin(c) : failed;
+    if (f->type == FRAME_DATA) return data_begin(c);
     if (f->type > FRAME_CONTINUATION) return skip_begin(c);
     if (in->len >= f->len) {
         const uint8_t *payload = in->at;
@@ -222,6 +202,43 @@ static void parse_head(frame *f, const uint8_t *at) {
     f->type = (uint8_t)word;
     f->flags = at[4];
     f->stream = get32(at + 5) & STREAM_ID_MAX;
+}
+
+/* DATA that is all there, for a stream that may have it. */
+static inline bool data_usual(h2_conn *c, input *in, uint32_t len, uint32_t id, bool end,
+                              int *failed) {
+    if (!len || c->recv_window < len) return false;
+    h2_stream *s = stream_find(c, id);
+    if (!s || (s->flags & (S_RECV_END | S_RECV_HEADERS)) != S_RECV_HEADERS || s->recv_window < len)
+        return false;
+    const weft_slice piece = {in->at + FRAME_HEAD, len, in->chunk};
+    s->recv_window -= len;
+    c->recv_window -= len;
+    advance(in, FRAME_HEAD + len);
+    *failed = data_deliver(c, s, &piece, end);
+    if (c->recv_window < c->limits->conn_window / 2) conn_credit(c);
+    return true;
+}
+
+/* HEADERS with all of a block, or DATA, all of it there, without padding or priority, where neither is a
+ * surprise: most frames. False: nothing was done, it goes the long way. */
+static inline bool frame_usual(h2_conn *c, input *in, int *failed) {
+    const uint8_t *at = in->at;
+    const uint32_t word = get32(at), len = word >> 8, flags = at[4];
+    const uint32_t id = get32(at + 5) & STREAM_ID_MAX;
+    if ((word & 0xfe) || len > FRAME_MAX || in->len - FRAME_HEAD < len ||
+        flags & (FLAG_PADDED | FLAG_PRIORITY) || !id || !c->got_settings || c->block.stream)
+        return false;
+    if ((word & 0xff) == FRAME_DATA) {
+        if (!data_usual(c, in, len, id, flags & FLAG_END_STREAM, failed)) return false;
+    } else {
+        if (!(flags & FLAG_END_HEADERS)) return false;
+        advance(in, FRAME_HEAD + len);
+        *failed = on_header_block(c, id, flags & FLAG_END_STREAM, at + FRAME_HEAD, len);
+    }
+    c->flood.work++;
+    c->env->stats.frames_in++;
+    return true;
 }
 
 static int head_input(h2_conn *c, input *in) {
@@ -294,6 +311,7 @@ int h2_conn_input(h2_conn *c, const uint8_t *data, size_t len, weft_chunk *chunk
     /* A frame of no payload (in_data and all of it there) is finished without more input. */
     while (!failed && !c->failed) {
         if (__builtin_expect(!c->inside && in.len >= FRAME_HEAD, 1)) {
+            if (frame_usual(c, &in, &failed)) continue;
             parse_head(&c->frame, in.at);
             advance(&in, FRAME_HEAD);
             failed = frame_begun(c, &in);

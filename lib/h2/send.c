@@ -111,6 +111,7 @@ int h2_send_trailers(h2_stream *s, const http_fields *fields) {
     if (!(s->flags & S_SENT_HEADERS)) return WEFT_EINVAL;
     if (fields->bytes > c->peer_header_list_max) return WEFT_ELIMIT;
     if (s->queue.bytes) {
+        http_fields_init(&s->trailers, s->env->fields);
         if (http_fields_copy(&s->trailers, fields)) return WEFT_ENOMEM;
         s->flags |= S_ENDING | S_TRAILERS;
         return 0;
@@ -180,29 +181,35 @@ size_t stream_pump(h2_conn *c, h2_stream *s, size_t most) {
     return sent;
 }
 
-/* All of it in one frame, now. */
-static int send_frame(h2_conn *c, h2_stream *s, const weft_slice *slices, size_t count,
-                      size_t total, bool end) {
-    const uint8_t flags = end ? FLAG_END_STREAM : 0;
-    const bool inlined = total <= INLINE_MAX;
-    uint8_t *at = weft_chain_reserve(&c->out, FRAME_HEAD + (inlined ? total : 0));
+/* All of it in one frame, now; short payloads are copied behind the frame's header. */
+static inline int send_short(h2_conn *c, h2_stream *s, const weft_slice *slices, size_t count,
+                             size_t total, bool end) {
+    uint8_t *at = weft_chain_reserve(&c->out, FRAME_HEAD + total);
     if (!at) return WEFT_ENOMEM;
-    put_head(at, (uint32_t)total, FRAME_DATA, flags, s->id);
-    if (inlined) {
-        at += FRAME_HEAD;
-        for (size_t i = 0; i < count; i++) {
-            memcpy(at, slices[i].data, slices[i].len);
-            at += slices[i].len;
-        }
-        weft_chain_commit(&c->out, FRAME_HEAD + total);
-    } else {
-        const size_t before = c->out.bytes;
-        weft_chain_commit(&c->out, FRAME_HEAD);
-        for (size_t i = 0; i < count; i++) {
-            if (slices[i].len && weft_chain_add_slice(&c->out, &slices[i])) {
-                weft_chain_cut(&c->out, before);
-                return WEFT_ENOMEM;
-            }
+    put_head(at, (uint32_t)total, FRAME_DATA, end ? FLAG_END_STREAM : 0, s->id);
+    at += FRAME_HEAD;
+    for (size_t i = 0; i < count; i++) {
+        weft_copy(at, slices[i].data, slices[i].len);
+        at += slices[i].len;
+    }
+    weft_chain_commit(&c->out, FRAME_HEAD + total);
+    spend(c, s, total);
+    if (end) sent_end(c, s);
+    return 0;
+}
+
+/* The same for payloads that are worth a reference. */
+static int send_long(h2_conn *c, h2_stream *s, const weft_slice *slices, size_t count, size_t total,
+                     bool end) {
+    uint8_t *at = weft_chain_reserve(&c->out, FRAME_HEAD);
+    if (!at) return WEFT_ENOMEM;
+    put_head(at, (uint32_t)total, FRAME_DATA, end ? FLAG_END_STREAM : 0, s->id);
+    const size_t before = c->out.bytes;
+    weft_chain_commit(&c->out, FRAME_HEAD);
+    for (size_t i = 0; i < count; i++) {
+        if (slices[i].len && weft_chain_add_slice(&c->out, &slices[i])) {
+            weft_chain_cut(&c->out, before);
+            return WEFT_ENOMEM;
         }
     }
     spend(c, s, total);
@@ -236,11 +243,12 @@ int64_t h2_send_data(h2_stream *s, const weft_slice *slices, size_t count, bool 
     if (!total && !end) return 0;
     if (!s->queue.bytes && total <= FRAME_MAX && (int64_t)total <= s->send_window &&
         (int64_t)total <= c->send_window && weft_list_empty(&c->ready) && output_has_room(c)) {
-        const int failed = send_frame(c, s, slices, count, total, end);
+        const int failed = total <= INLINE_MAX ? send_short(c, s, slices, count, total, end)
+                                               : send_long(c, s, slices, count, total, end);
         return failed ? failed : (int64_t)total;
     }
     if (!total) {
-        if (!s->queue.bytes) return send_frame(c, s, NULL, 0, 0, true);
+        if (!s->queue.bytes) return send_short(c, s, NULL, 0, 0, true);
         s->flags |= S_ENDING;
         return 0;
     }

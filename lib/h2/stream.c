@@ -13,49 +13,50 @@ typedef struct stream_slab {
 
 /* ---- the table: slots by (id >> 1) modulo a power of two, chains where ids are sparse */
 
-/* Ids in a row get slots in a row. What lies above the mask is mixed in under a salt, so that a peer cannot
- * choose ids that share a slot. */
-static uint32_t slot_of(const h2_conn *c, uint32_t id) {
-    const uint32_t salt = (uint32_t)c->env->salt | 1;
-    return (id >> 1 ^ (id >> 12) * salt) & (c->slot_count - 1);
+/* The table of a connection that has no streams yet. */
+static h2_stream *no_slots[1];
+
+void table_init(h2_conn *c) {
+    c->slots = no_slots;
+    c->slot_mask = 0;
+    c->salt = (uint32_t)c->env->salt | 1;
 }
 
-h2_stream *stream_find(const h2_conn *c, uint32_t id) {
-    if (!c->slot_count) return NULL;
-    h2_stream *s = c->slots[slot_of(c, id)];
-    while (s && s->id != id) s = s->next;
-    return s;
+void table_free(h2_conn *c) {
+    if (c->slots != no_slots) weft_free(c->slots);
 }
 
 static int table_grow(h2_conn *c) {
-    const uint32_t count = c->slot_count ? c->slot_count * 2 : FIRST_SLOTS;
+    const bool first = c->slots == no_slots;
+    const uint32_t old_count = c->slot_mask + 1;
+    const uint32_t count = first ? FIRST_SLOTS : old_count * 2;
     h2_stream **slots = weft_calloc(count, sizeof(h2_stream *));
     if (!slots) return WEFT_ENOMEM;
     h2_stream **old = c->slots;
-    const uint32_t old_count = c->slot_count;
     c->slots = slots;
-    c->slot_count = count;
+    c->slot_mask = count - 1;
     for (uint32_t i = 0; i < old_count; i++) {
         for (h2_stream *s = old[i]; s;) {
             h2_stream *next = s->next;
-            h2_stream **slot = &slots[slot_of(c, s->id)];
+            h2_stream **slot = stream_slot(c, s->id);
             s->next = *slot;
             *slot = s;
             s = next;
         }
     }
-    weft_free(old);
+    if (!first) weft_free(old);
     return 0;
 }
 
 static int table_add(h2_conn *c, h2_stream *s) {
-    if (!c->slot_count && table_grow(c)) return WEFT_ENOMEM;
+    if (c->slots == no_slots && table_grow(c)) return WEFT_ENOMEM;
     /* A taken slot asks for a larger table, but only in proportion to the streams there are: hostile ids
      * make chains, not memory. When there is none, chains do. */
-    if (c->slots[slot_of(c, s->id)] && c->slot_count < MOST_SLOTS &&
-        c->slot_count < 4 * (c->open + 1))
+    h2_stream **slot = stream_slot(c, s->id);
+    if (*slot && c->slot_mask < MOST_SLOTS - 1 && c->slot_mask < 4 * (c->open + 1)) {
         (void)!table_grow(c);
-    h2_stream **slot = &c->slots[slot_of(c, s->id)];
+        slot = stream_slot(c, s->id);
+    }
     s->next = *slot;
     *slot = s;
     c->open++;
@@ -63,7 +64,7 @@ static int table_add(h2_conn *c, h2_stream *s) {
 }
 
 static void table_remove(h2_conn *c, h2_stream *s) {
-    h2_stream **at = &c->slots[slot_of(c, s->id)];
+    h2_stream **at = stream_slot(c, s->id);
     while (*at != s) at = &(*at)->next;
     *at = s->next;
     c->open--;
@@ -122,7 +123,6 @@ h2_stream *stream_open(h2_conn *c, uint32_t id, bool local) {
         return NULL;
     }
     weft_chain_init(&s->queue, c->env->chunks);
-    http_fields_init(&s->trailers, c->env->fields);
     weft_list_init(&s->ready);
     weft_list_push_back(&c->streams, &s->all);
     if (local) {

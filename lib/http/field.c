@@ -15,14 +15,15 @@ enum {
 #undef X
 };
 
-#define S(index, id_, text, val)            \
-    [index] = {.name = text,                \
-               .value = val,                \
-               .refs = 1,                   \
-               .value_len = sizeof val - 1, \
-               .name_len = sizeof text - 1, \
-               .id = HTTP_NAME_##id_,       \
-               .static_index = index,       \
+#define S(index, id_, text, val)                                           \
+    [index] = {.name = text,                                               \
+               .value = val,                                               \
+               .refs = 1,                                                  \
+               .cost = sizeof text - 1 + sizeof val - 1 + HTTP_FIELD_COST, \
+               .value_len = sizeof val - 1,                                \
+               .name_len = sizeof text - 1,                                \
+               .id = HTTP_NAME_##id_,                                      \
+               .static_index = index,                                      \
                .kind = KIND_##id_}
 /* A row of the static table whose value is empty. */
 #define E(index, id_, text) S(index, id_, text, "")
@@ -113,6 +114,36 @@ static http_field *static_match(http_name id, const char *value, size_t len) {
     return NULL;
 }
 
+/* A field whose value, of `value_len` bytes at field->value, is still to be written. */
+static inline http_field *blank(http_pool *pool, http_name id, const char *name, size_t name_len,
+                                size_t value_len, uint32_t hash) {
+    const size_t inline_name = id ? 0 : name_len + 1;
+    uint8_t size_class = 0;
+    http_field *field = block_new(pool, sizeof *field + value_len + 1 + inline_name, &size_class);
+    if (__builtin_expect(!field, 0)) return NULL;
+    char *at = (char *)(field + 1);
+    at[value_len] = '\0';
+    *field = (http_field){.pool = pool,
+                          .name = name,
+                          .value = at,
+                          .refs = 1,
+                          .hash = hash,
+                          .cost = (uint32_t)(name_len + value_len) + HTTP_FIELD_COST,
+                          .value_len = (uint32_t)value_len,
+                          .name_len = (uint16_t)name_len,
+                          .id = (uint8_t)id,
+                          .kind = (uint8_t)http_name_rows[id].kind,
+                          .size_class = size_class};
+    if (__builtin_expect(inline_name != 0, 0)) {
+        at += value_len + 1;
+        memcpy(at, name, name_len);
+        at[name_len] = '\0';
+        field->name = at;
+    }
+    pool->stats.fields++;
+    return field;
+}
+
 http_field *http_field_make(http_pool *pool, http_name id, const char *name, size_t name_len,
                             const char *value, size_t value_len, bool intern) {
     uint32_t hash = 0;
@@ -121,37 +152,21 @@ http_field *http_field_make(http_pool *pool, http_name id, const char *name, siz
         http_field *old = intern_find(pool, hash, name, name_len, value, value_len);
         if (old) return http_field_ref(old);
     }
-    const size_t inline_name = id ? 0 : name_len + 1;
-    uint8_t size_class = 0;
-    http_field *field = block_new(pool, sizeof *field + value_len + 1 + inline_name, &size_class);
-    if (!field) return NULL;
-    char *at = (char *)(field + 1);
-    memcpy(at, value, value_len);
-    at[value_len] = '\0';
-    field->pool = pool;
-    field->value = at;
-    field->name = name;
-    if (inline_name) {
-        at += value_len + 1;
-        memcpy(at, name, name_len);
-        at[name_len] = '\0';
-        field->name = at;
-    }
-    field->next = NULL;
-    field->refs = 1;
-    field->hash = hash;
-    field->value_len = (uint32_t)value_len;
-    field->name_len = (uint16_t)name_len;
-    field->id = (uint8_t)id;
-    field->static_index = 0;
-    field->flags = http_value_ok(value, value_len) ? 0 : HTTP_FIELD_BAD;
-    field->kind = (uint8_t)http_name_kind(id);
+    http_field *field = blank(pool, id, name, name_len, value_len, hash);
+    if (__builtin_expect(!field, 0)) return NULL;
+    if (!http_value_copy((char *)(field + 1), value, value_len)) field->flags = HTTP_FIELD_BAD;
     if (id == HTTP_NAME_TE && value_len == 8 && !memcmp(value, "trailers", 8)) {
         field->kind = 0; /* as it must be: nothing to check in each request */
     }
-    field->size_class = size_class;
-    pool->stats.fields++;
     if (intern) intern_add(pool, field);
+    return field;
+}
+
+http_field *http_field_literal(http_pool *pool, http_name id, const char *value, size_t value_len) {
+    const name_row *row = &http_name_rows[id];
+    http_field *field = blank(pool, id, row->text, row->len, value_len, 0);
+    if (__builtin_expect(!field, 0)) return NULL;
+    if (!http_value_copy((char *)(field + 1), value, value_len)) field->flags = HTTP_FIELD_BAD;
     return field;
 }
 
@@ -169,7 +184,7 @@ static http_field *from_text(http_pool *pool, const char *name, size_t name_len,
         field->flags |= HTTP_FIELD_BAD | HTTP_FIELD_BAD_NAME;
     /* A pseudo-header field that does not exist belongs nowhere: validation will say so. */
     if (field && name_len && name[0] == ':')
-        field->kind = HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO;
+        field->kind = HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO | HTTP_CHECKED;
     return field;
 }
 

@@ -6,50 +6,75 @@
 
 /* ---- grpc-timeout */
 
-typedef struct unit {
-    char letter;
-    int64_t ns;
-} unit;
-
-static const unit units[] = {
-    {'n', 1},
-    {'u', WEFT_NS_PER_US},
-    {'m', WEFT_NS_PER_MS},
-    {'S', WEFT_NS_PER_S},
-    {'M', 60 * WEFT_NS_PER_S},
-    {'H', 3600 * WEFT_NS_PER_S},
-};
-#define UNITS (sizeof units / sizeof units[0])
 #define MAX_DIGITS 99999999
+
+static int64_t unit_of(char letter) {
+    switch (letter) {
+    case 'n':
+        return 1;
+    case 'u':
+        return WEFT_NS_PER_US;
+    case 'm':
+        return WEFT_NS_PER_MS;
+    case 'S':
+        return WEFT_NS_PER_S;
+    case 'M':
+        return 60 * WEFT_NS_PER_S;
+    case 'H':
+        return 3600 * WEFT_NS_PER_S;
+    default:
+        return 0;
+    }
+}
 
 int http_timeout_parse(const char *text, size_t len, int64_t *ns) {
     if (len < 2 || len > 9) return WEFT_EPARSE;
-    int64_t n = 0;
+    const int64_t unit = unit_of(text[len - 1]);
+    if (!unit) return WEFT_EPARSE;
+    uint32_t n = 0;
     for (size_t i = 0; i + 1 < len; i++) {
-        if (text[i] < '0' || text[i] > '9') return WEFT_EPARSE;
-        n = n * 10 + (text[i] - '0');
+        const uint32_t digit = (uint32_t)(unsigned char)text[i] - '0';
+        if (digit > 9) return WEFT_EPARSE;
+        n = n * 10 + digit;
     }
-    for (size_t i = 0; i < UNITS; i++) {
-        if (units[i].letter != text[len - 1]) continue;
-        if (__builtin_mul_overflow(n, units[i].ns, ns)) *ns = INT64_MAX;
-        return 0;
+    if (__builtin_mul_overflow((int64_t)n, unit, ns)) *ns = INT64_MAX;
+    return 0;
+}
+
+/* The finest unit that eight digits are enough for. Divisions by constants, since those are cheap. */
+static uint32_t scale(int64_t ns, char *letter) {
+    const uint64_t n = ns < 1 ? 1 : (uint64_t)ns;
+#define UNIT(size, name)                         \
+    if (n / (size) <= MAX_DIGITS) {              \
+        *letter = name;                          \
+        return (uint32_t)(n / (uint64_t)(size)); \
     }
-    return WEFT_EPARSE;
+    UNIT(1, 'n')
+    UNIT(WEFT_NS_PER_US, 'u')
+    UNIT(WEFT_NS_PER_MS, 'm')
+    UNIT(WEFT_NS_PER_S, 'S')
+    UNIT(60 * WEFT_NS_PER_S, 'M')
+#undef UNIT
+    *letter = 'H';
+    return (uint32_t)(n / (uint64_t)(3600 * WEFT_NS_PER_S));
 }
 
 size_t http_timeout_format(int64_t ns, char out[HTTP_TIMEOUT_TEXT]) {
-    if (ns < 1) ns = 1;
-    size_t at = 0;
-    while (ns / units[at].ns > MAX_DIGITS) at++;
-    uint32_t n = (uint32_t)(ns / units[at].ns);
+    char letter;
+    uint32_t n = scale(ns, &letter);
+    /* Eight digits, two at a time from the end; then from the first that counts. */
     char digits[8];
-    size_t len = 0;
+    size_t first = sizeof digits;
     do {
-        digits[len++] = (char)('0' + n % 10);
-        n /= 10;
+        const uint32_t pair = n % 100;
+        n /= 100;
+        digits[--first] = (char)('0' + pair % 10);
+        digits[--first] = (char)('0' + pair / 10);
     } while (n);
-    for (size_t i = 0; i < len; i++) out[i] = digits[len - 1 - i];
-    out[len] = units[at].letter;
+    first += digits[first] == '0';
+    const size_t len = sizeof digits - first;
+    memcpy(out, digits + first, len);
+    out[len] = letter;
     out[len + 1] = '\0';
     return len + 1;
 }

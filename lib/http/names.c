@@ -5,15 +5,15 @@
 #include <pthread.h>
 #include <string.h>
 
-typedef struct name_row {
-    const char *text;
-    uint16_t len;
-    uint16_t kind;
-} name_row;
-
-static const name_row rows[HTTP_NAME_COUNT] = {[HTTP_NAME_OTHER] = {"", 0, 0},
+const name_row http_name_rows[HTTP_NAME_COUNT] = {[HTTP_NAME_OTHER] = {"", 0, 0},
 #define X(id, text, kind) [HTTP_NAME_##id] = {text, sizeof text - 1, kind},
-                                               HTTP_NAMES(X)
+                                                  HTTP_NAMES(X)
+#undef X
+};
+
+const uint8_t http_hot_places[HTTP_NAME_COUNT] = {
+#define X(id) [HTTP_NAME_##id] = HTTP_HOT_##id,
+    HTTP_HOT_NAMES(X)
 #undef X
 };
 
@@ -32,7 +32,7 @@ static unsigned hash(const char *text, size_t len) {
 
 static void fill(void) {
     for (unsigned id = 1; id < HTTP_NAME_COUNT; id++) {
-        unsigned at = hash(rows[id].text, rows[id].len) % SLOTS;
+        unsigned at = hash(http_name_rows[id].text, http_name_rows[id].len) % SLOTS;
         while (slots[at]) at = (at + 1) % SLOTS;
         slots[at] = (uint8_t)id;
     }
@@ -42,12 +42,12 @@ http_name http_name_find(const char *text, size_t len) {
     if (!len) return HTTP_NAME_OTHER;
     pthread_once(&once, fill);
     for (unsigned at = hash(text, len) % SLOTS; slots[at]; at = (at + 1) % SLOTS) {
-        const name_row *row = &rows[slots[at]];
+        const name_row *row = &http_name_rows[slots[at]];
         if (row->len == len && !memcmp(row->text, text, len)) return (http_name)slots[at];
     }
     return HTTP_NAME_OTHER;
 }
 
-const char *http_name_text(http_name name) { return rows[name].text; }
-size_t http_name_len(http_name name) { return rows[name].len; }
-unsigned http_name_kind(http_name name) { return rows[name].kind; }
+const char *http_name_text(http_name name) { return http_name_rows[name].text; }
+size_t http_name_len(http_name name) { return http_name_rows[name].len; }
+unsigned http_name_kind(http_name name) { return http_name_rows[name].kind; }

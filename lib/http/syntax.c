@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/http/names.h"
+#include "weft/mem.h"
 
 /* tchar without upper case, a bit each. */
 static int is_name_char(unsigned char c) {
@@ -51,7 +52,18 @@ static uint64_t controls8(const char *at) {
     return (((x - ONES * 0x20) & ~x) | ((del - ONES) & ~del)) & HIGHS;
 }
 
+/* Likewise for 4 to 7 bytes, as the low and the high half of a word. */
+static uint64_t controls4(const char *at, size_t len) {
+    char both[8];
+    memcpy(both, at, 4);
+    memcpy(both + 4, at + len - 4, 4);
+    return controls8(both);
+}
+
+static int is_blank(char c) { return c == ' ' || c == '\t'; }
+
 static int slow_ok(const char *value, size_t len) {
+    if (is_blank(value[0]) || is_blank(value[len - 1])) return 0;
     for (size_t i = 0; i < len; i++) {
         const unsigned char c = (unsigned char)value[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f) return 0;
@@ -59,17 +71,33 @@ static int slow_ok(const char *value, size_t len) {
     return 1;
 }
 
-static int is_blank(char c) { return c == ' ' || c == '\t'; }
-
 int http_value_ok(const char *value, size_t len) {
     if (!len) return 1;
-    if (is_blank(value[0]) || is_blank(value[len - 1])) return 0;
-    if (len < 16) {
-        if (len >= 8 && !(controls8(value) | controls8(value + len - 8))) return 1;
-        return slow_ok(value, len);
-    }
+    if (len < 4) return slow_ok(value, len);
+    /* A tab is taken for a control character first; slow_ok knows better. */
+    if (value[0] == ' ' || value[len - 1] == ' ') return 0;
+    if (len < 8) return !controls4(value, len) || slow_ok(value, len);
+    if (len < 16) return !(controls8(value) | controls8(value + len - 8)) || slow_ok(value, len);
     bytes16 found = controls(load16(value + len - 16)); /* overlaps the last step */
     for (size_t i = 0; i + 16 < len; i += 16) found |= controls(load16(value + i));
     const words2 words = (words2)found;
+    return !(words[0] | words[1]) || slow_ok(value, len);
+}
+
+int http_value_copy(char *to, const char *value, size_t len) {
+    if (len < 16 || len > 128) {
+        weft_copy(to, value, len);
+        return http_value_ok(value, len);
+    }
+    const bytes16 last = load16(value + len - 16);
+    bytes16 found = controls(last);
+    for (size_t i = 0; i + 16 < len; i += 16) {
+        const bytes16 v = load16(value + i);
+        memcpy(to + i, &v, sizeof v);
+        found |= controls(v);
+    }
+    memcpy(to + len - 16, &last, sizeof last);
+    const words2 words = (words2)found;
+    if (value[0] == ' ' || value[len - 1] == ' ') return 0;
     return !(words[0] | words[1]) || slow_ok(value, len);
 }

@@ -140,18 +140,58 @@ static int check_fields(pass *p, const http_fields *list) {
     return 0;
 }
 
+#define PLACE(id) (1u << HTTP_HOT_##id)
+#define PSEUDO_PLACES \
+    (PLACE(METHOD) | PLACE(PATH) | PLACE(SCHEME) | PLACE(AUTHORITY) | PLACE(STATUS))
+
+/* Nothing is to be said about any field but pseudo-header fields, and those are known ones, once each. */
+static bool is_plain(const http_fields *list) {
+    const unsigned odd = HTTP_MARKS(HTTP_FIELD_BAD, HTTP_HOP | HTTP_CHECKED);
+    return !(list->marks & odd) && !(list->twice & PSEUDO_PLACES);
+}
+
+/* Most requests: of a plain list, :method, :path, :scheme and perhaps :authority come first. */
+static bool is_usual_request(const http_fields *list) {
+    const unsigned method = list->where[HTTP_HOT_METHOD], path = list->where[HTTP_HOT_PATH];
+    const unsigned scheme = list->where[HTTP_HOT_SCHEME];
+    const unsigned authority = list->where[HTTP_HOT_AUTHORITY];
+    const unsigned last = 3 + (authority != 0);
+    return is_plain(list) && method && path && scheme && !list->where[HTTP_HOT_STATUS] &&
+           method <= last && path <= last && scheme <= last && authority <= last;
+}
+
+static bool authority_ok(http_field *f) {
+    if (f->flags & HTTP_FIELD_PLAIN_AUTHORITY || !f->pool) return true;
+    if (memchr(f->value, '@', f->value_len)) return false;
+    f->flags |= HTTP_FIELD_PLAIN_AUTHORITY;
+    return true;
+}
+
+/* What check_pseudo says of them, if it is nothing. */
+static bool usual_pseudo_ok(const http_fields *list, http_facts *facts) {
+    const http_field *method = http_fields_find(list, HTTP_NAME_METHOD);
+    const http_field *path = http_fields_find(list, HTTP_NAME_PATH);
+    const http_field *scheme = http_fields_find(list, HTTP_NAME_SCHEME);
+    http_field *authority = http_fields_find(list, HTTP_NAME_AUTHORITY);
+    if (!method->static_index) { /* else GET or POST */
+        if (!method->value_len || method->value[0] == 'C') return false;
+        facts->head = method->value_len == 4 && !memcmp(method->value, "HEAD", 4);
+    }
+    return path->value[0] == '/' && scheme->value_len && (!authority || authority_ok(authority));
+}
+
 int http_validate(const http_fields *list, http_section section, http_facts *facts) {
     *facts = (http_facts){.content_length = -1};
     pass p = {.section = section, .facts = facts};
-    /* Most lists: a few pseudo-header fields first, then fields about which nothing is to be said. */
-    unsigned kinds = 0, flags = 0;
-    uint32_t at = list->count;
-    while (at && !(list->at[at - 1]->kind & (HTTP_REQUEST_PSEUDO | HTTP_RESPONSE_PSEUDO))) {
-        kinds |= list->at[--at]->kind;
-        flags |= list->at[at]->flags;
+    if (section == HTTP_SECTION_REQUEST) {
+        if (is_usual_request(list) && usual_pseudo_ok(list, facts)) return 0;
+        facts->head = false;
+    } else if (is_plain(list) && !list->where[HTTP_HOT_METHOD] && !list->where[HTTP_HOT_PATH] &&
+               !list->where[HTTP_HOT_SCHEME] && !list->where[HTTP_HOT_AUTHORITY]) {
+        const unsigned status = list->where[HTTP_HOT_STATUS];
+        if (section == HTTP_SECTION_TRAILERS && !status) return 0;
+        if (section == HTTP_SECTION_RESPONSE && status == 1) return check_status(&p, list->at[0]);
     }
-    const bool plain = !(kinds & (HTTP_HOP | HTTP_CHECKED)) && !(flags & HTTP_FIELD_BAD);
-    const http_fields front = {.at = list->at, .count = plain ? at : list->count};
-    const int failed = check_fields(&p, &front);
+    const int failed = check_fields(&p, list);
     return failed ? failed : check_whole(&p);
 }

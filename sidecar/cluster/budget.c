@@ -17,17 +17,16 @@ static uint64_t slot_second(uint64_t slot) { return slot >> (RETRY_BITS + REQUES
 static uint64_t slot_requests(uint64_t slot) { return slot >> RETRY_BITS & REQUEST_MAX; }
 static uint64_t slot_retries(uint64_t slot) { return slot & RETRY_MAX; }
 
-/* Adds one to a count of this second, whose slot may still hold an older one. */
-static void count(cluster_budget *budget, int64_t now, bool retry) {
+/* Adds to the counts of this second, whose slot may still hold an older one's. */
+static void count(cluster_budget *budget, int64_t now, uint64_t requests, uint64_t retries) {
     const uint64_t second = second_of(now);
     _Atomic uint64_t *slot = &budget->slots[(uint64_t)(now / SECOND) % CLUSTER_BUDGET_SLOTS];
     uint64_t old = atomic_load_explicit(slot, memory_order_relaxed), made;
     do {
         made = slot_second(old) == second ? old : second << (RETRY_BITS + REQUEST_BITS);
-        if (retry)
-            made += slot_retries(made) < RETRY_MAX;
-        else
-            made += (uint64_t)(slot_requests(made) < REQUEST_MAX) << RETRY_BITS;
+        const uint64_t room = REQUEST_MAX - slot_requests(made);
+        made += (requests < room ? requests : room) << RETRY_BITS;
+        if (slot_retries(made) < RETRY_MAX) made += retries;
     } while (!atomic_compare_exchange_weak_explicit(slot, &old, made, memory_order_relaxed,
                                                     memory_order_relaxed));
 }
@@ -45,7 +44,9 @@ static tally window(const cluster_budget *budget, int64_t now) {
     return sum;
 }
 
-void cluster_budget_request(cluster_budget *budget, int64_t now) { count(budget, now, false); }
+void cluster_budget_requests(cluster_budget *budget, int64_t now, uint32_t requests) {
+    count(budget, now, requests, 0);
+}
 
 uint64_t cluster_budget_left(const cluster_budget *budget, int64_t now, double percent,
                              uint32_t floor) {
@@ -60,6 +61,6 @@ bool cluster_budget_retry(cluster_budget *budget, int64_t now, double percent, u
         atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
         return false;
     }
-    count(budget, now, true);
+    count(budget, now, 0, 1);
     return true;
 }

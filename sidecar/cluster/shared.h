@@ -16,12 +16,18 @@
 
 typedef struct cluster_gauge {
     _Atomic uint32_t now;
+    bool alone; /* one worker only takes and drops: it needs no locked instructions */
     _Atomic uint64_t refused;
 } cluster_gauge;
 
 /* Takes one if fewer than `limit` are taken; else counts a refusal. What was taken goes back with
  * cluster_gauge_drop, once. */
 static inline bool cluster_gauge_take(cluster_gauge *gauge, uint32_t limit) {
+    const uint32_t seen = atomic_load_explicit(&gauge->now, memory_order_relaxed);
+    if (gauge->alone && seen < limit) {
+        atomic_store_explicit(&gauge->now, seen + 1, memory_order_relaxed);
+        return true;
+    }
     const uint32_t before = atomic_fetch_add_explicit(&gauge->now, 1, memory_order_relaxed);
     if (before < limit) return true;
     atomic_fetch_sub_explicit(&gauge->now, 1, memory_order_relaxed);
@@ -29,6 +35,11 @@ static inline bool cluster_gauge_take(cluster_gauge *gauge, uint32_t limit) {
     return false;
 }
 static inline void cluster_gauge_drop(cluster_gauge *gauge) {
+    if (gauge->alone) {
+        const uint32_t seen = atomic_load_explicit(&gauge->now, memory_order_relaxed);
+        atomic_store_explicit(&gauge->now, seen - 1, memory_order_relaxed);
+        return;
+    }
     atomic_fetch_sub_explicit(&gauge->now, 1, memory_order_relaxed);
 }
 static inline uint32_t cluster_gauge_now(const cluster_gauge *gauge) {
@@ -57,8 +68,11 @@ typedef struct cluster_budget {
     _Atomic uint64_t refused;
 } cluster_budget;
 
-/* A first attempt begins. `now` is monotonic ns, >= 0. */
-void cluster_budget_request(cluster_budget *budget, int64_t now);
+/* So many first attempts began. `now` is monotonic ns, >= 0. */
+void cluster_budget_requests(cluster_budget *budget, int64_t now, uint32_t count);
+static inline void cluster_budget_request(cluster_budget *budget, int64_t now) {
+    cluster_budget_requests(budget, now, 1);
+}
 
 /* Takes a retry if those of the window are fewer than percent of its requests + floor a second over
  * the window; else false, and counted. */
@@ -72,5 +86,13 @@ typedef struct cluster_shared {
     cluster_bulkhead classes[CONFIG_CLASSES];
     cluster_budget budget;
 } cluster_shared;
+
+/* The process has one worker. Before it starts. */
+static inline void cluster_shared_alone(cluster_shared *shared) {
+    for (unsigned i = 0; i < CONFIG_CLASSES; i++) {
+        cluster_bulkhead *b = &shared->classes[i];
+        b->connections.alone = b->pending.alone = b->requests.alone = b->retries.alone = true;
+    }
+}
 
 #endif

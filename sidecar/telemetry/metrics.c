@@ -1,6 +1,5 @@
 #include "sidecar/telemetry/metrics.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "weft/mem.h"
@@ -20,6 +19,7 @@ struct telemetry {
     uint32_t mask;
     size_t held, max;
     int64_t idle;
+    uint64_t epoch; /* moves when series are dropped: handles of before may lead nowhere */
     telemetry_series *first, *last;
     telemetry_series other;
     bool has_other;
@@ -177,11 +177,23 @@ static telemetry_series *find_series(telemetry *t, const telemetry_key *given) {
     return &t->other;
 }
 
-void telemetry_call(telemetry *t, const telemetry_key *key, int64_t duration, int64_t now) {
+telemetry_handle telemetry_call(telemetry *t, const telemetry_key *key, int64_t duration,
+                                int64_t now) {
     telemetry_series *s = find_series(t, key);
-    if (s == &t->other) t->counters[TELEMETRY_SERIES_REFUSED]++;
     histogram_add(&s->duration, duration);
     s->touched = now;
+    if (s != &t->other) return (telemetry_handle){s, t->epoch};
+    t->counters[TELEMETRY_SERIES_REFUSED]++;
+    return (telemetry_handle){NULL, 0};
+}
+
+bool telemetry_call_again(telemetry *t, const telemetry_handle *handle, uint32_t grpc_status,
+                          int64_t duration, int64_t now) {
+    telemetry_series *s = handle->series;
+    if (!s || handle->epoch != t->epoch || s->key.grpc_status != grpc_status) return false;
+    histogram_add(&s->duration, duration);
+    s->touched = now;
+    return true;
 }
 
 size_t telemetry_sweep(telemetry *t, int64_t now) {
@@ -201,6 +213,7 @@ size_t telemetry_sweep(telemetry *t, int64_t now) {
     t->held -= gone;
     t->counters[TELEMETRY_SERIES] = t->held;
     if (!gone) return 0;
+    t->epoch++;
     /* Holes in open addressing would break chains: the table is made anew in its own memory. */
     memset(t->slots, 0, (t->mask + 1) * sizeof *t->slots);
     for (telemetry_series *s = t->first; s; s = s->next) *slot_of(t, s->hash, &s->key) = s;

@@ -6,6 +6,7 @@
 #ifndef SIDECAR_TELEMETRY_METRICS_H
 #define SIDECAR_TELEMETRY_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -160,8 +161,21 @@ void telemetry_free(telemetry *t);
 /* Direct access: telemetry_at(t)[TELEMETRY_RETRIES]++. */
 uint64_t *telemetry_at(telemetry *t);
 
-/* A call ended. Never fails: without room or memory it counts as "other". */
-void telemetry_call(telemetry *t, const telemetry_key *key, int64_t duration, int64_t now);
+/* Where a series was found last, so that the next call needs no search. Zeroed: nowhere. */
+typedef struct telemetry_handle {
+    telemetry_series *series;
+    uint64_t epoch;
+} telemetry_handle;
+
+/* A call ended. Never fails: without room or memory it counts as "other". Returns where it counted
+ * (zeroed: as "other"), for telemetry_call_again. */
+telemetry_handle telemetry_call(telemetry *t, const telemetry_key *key, int64_t duration,
+                                int64_t now);
+
+/* As telemetry_call with the key of the call that gave the handle. False, and nothing is counted: the
+ * handle is zeroed, its series has gone, or is one of another status. */
+bool telemetry_call_again(telemetry *t, const telemetry_handle *handle, uint32_t grpc_status,
+                          int64_t duration, int64_t now);
 
 /* Drops series that were idle; call it every minute or so. Returns how many went. The counts of
  * dropped series are gone: Prometheus sees a reset, as after a restart. */

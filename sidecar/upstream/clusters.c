@@ -151,3 +151,13 @@ void upstream_add(const upstream *u, wire_sum *sum) {
             if (set->all[k]->pool) pool_add(set->all[k]->pool, sum);
     }
 }
+
+void upstream_tell(upstream_cluster *cluster) {
+    if (cluster->fresh)
+        cluster_budget_requests(&cluster->shared->budget, cluster->fresh_at, cluster->fresh);
+    cluster->fresh = 0;
+}
+
+void upstream_tell_all(upstream *u) {
+    for (uint32_t i = 0; i < u->count; i++) upstream_tell(&u->clusters[i]);
+}

@@ -57,6 +57,11 @@ void upstream_free(upstream *u);
 upstream_cluster *upstream_find(upstream *u, const config_cluster *cluster);
 cluster_set *upstream_endpoints(upstream_cluster *cluster);
 const config_cluster *upstream_cluster_config(const upstream_cluster *cluster);
+/* A call's first attempt begins: it adds to what may be retried. What one turn of the loop brought is
+ * added at once, when a later turn brings more, before a retry is asked for, or when all are told. */
+static inline void upstream_count(upstream_cluster *cluster, int64_t now);
+void upstream_tell(upstream_cluster *cluster);
+void upstream_tell_all(upstream *u);
 /* Connections that are up, all clusters. */
 size_t upstream_conns_up(const upstream *u);
 /* Of one endpoint, dialling ones too. */
@@ -138,6 +143,8 @@ struct upstream_cluster {
     tls_context *tls;
     h2_limits limits;
     struct cluster_name *names; /* CONFIG_DNS: one an endpoint */
+    uint32_t fresh;             /* requests of the turn at `fresh_at`, not yet in shared->budget */
+    int64_t fresh_at;
 };
 
 struct upstream {
@@ -147,6 +154,14 @@ struct upstream {
     size_t up;
     bool draining;
 };
+
+static inline void upstream_count(upstream_cluster *cluster, int64_t now) {
+    if (cluster->fresh_at != now) {
+        upstream_tell(cluster);
+        cluster->fresh_at = now;
+    }
+    cluster->fresh++;
+}
 
 /* pool.c */
 extern const cluster_hooks upstream_hooks;

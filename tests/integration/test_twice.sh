@@ -72,7 +72,9 @@ for contract in $(printf '%s\n' $contracts | sed -n '1p;$p'); do
 done
 
 check "a header of lib/base recompiles lib/base" [ -n "$(compiled lib/include/weft/arena.h | grep "^$build/obj/lib/base/")" ]
-check "a source recompiles itself" [ "$(compiled lib/base/arena.c)" = "$build/obj/lib/base/arena.o" ]
+# Once as an object and, with gcc, once more for the sidecar's program.
+own=$(compiled lib/base/arena.c | grep -v "^$build/obj/lto/lib/base/arena.o\$")
+check "a source recompiles itself" [ "$own" = "$build/obj/lib/base/arena.o" ]
 check "other flags recompile" grep -q "$build/obj/lib/base/arena.o" <(if_new "$build/.flags")
 
 echo "$passed passed, $failed failed"

@@ -27,18 +27,17 @@ enum {
     HTTP_HOP = 4,             /* connection-specific, forbidden (RFC 9113 section 8.2.2) */
     HTTP_NOINDEX = 8,         /* new in every request: never worth a place in a dynamic table */
     HTTP_SECRET = 16,         /* never-indexed literal (RFC 7541 section 7.1.3) */
-    HTTP_CHECKED = 32,        /* its value has rules of its own: te, content-length, host */
-    HTTP_SINGLE = 64          /* at most once in a list */
+    HTTP_CHECKED = 32 /* has rules of its own: te, content-length, host, unusual pseudo-headers */
 };
 
 /* X(ID, "name", kind): every name that has a small number. The first 52 are those of HPACK's static table
  * (RFC 7541 appendix A) in its order. */
 #define HTTP_NAMES(X)                                                \
-    X(AUTHORITY, ":authority", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)    \
-    X(METHOD, ":method", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)          \
-    X(PATH, ":path", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)              \
-    X(SCHEME, ":scheme", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)          \
-    X(STATUS, ":status", HTTP_RESPONSE_PSEUDO | HTTP_SINGLE)         \
+    X(AUTHORITY, ":authority", HTTP_REQUEST_PSEUDO)                  \
+    X(METHOD, ":method", HTTP_REQUEST_PSEUDO)                        \
+    X(PATH, ":path", HTTP_REQUEST_PSEUDO)                            \
+    X(SCHEME, ":scheme", HTTP_REQUEST_PSEUDO)                        \
+    X(STATUS, ":status", HTTP_RESPONSE_PSEUDO)                       \
     X(ACCEPT_CHARSET, "accept-charset", 0)                           \
     X(ACCEPT_ENCODING, "accept-encoding", 0)                         \
     X(ACCEPT_LANGUAGE, "accept-language", 0)                         \
@@ -86,7 +85,7 @@ enum {
     X(VARY, "vary", 0)                                               \
     X(VIA, "via", 0)                                                 \
     X(WWW_AUTHENTICATE, "www-authenticate", 0)                       \
-    X(PROTOCOL, ":protocol", HTTP_REQUEST_PSEUDO | HTTP_SINGLE)      \
+    X(PROTOCOL, ":protocol", HTTP_REQUEST_PSEUDO | HTTP_CHECKED)     \
     X(CONNECTION, "connection", HTTP_HOP)                            \
     X(KEEP_ALIVE, "keep-alive", HTTP_HOP)                            \
     X(PROXY_CONNECTION, "proxy-connection", HTTP_HOP)                \
@@ -135,15 +134,57 @@ unsigned http_name_kind(http_name name);
 /* The number of a name in lower case, or HTTP_NAME_OTHER. Any thread. */
 http_name http_name_find(const char *text, size_t len);
 
+/* Names that lists know the place of: those that are asked for in each call. */
+#define HTTP_HOT_NAMES(X)    \
+    X(AUTHORITY)             \
+    X(METHOD)                \
+    X(PATH)                  \
+    X(SCHEME)                \
+    X(STATUS)                \
+    X(HOST)                  \
+    X(CONTENT_TYPE)          \
+    X(GRPC_TIMEOUT)          \
+    X(GRPC_STATUS)           \
+    X(GRPC_MESSAGE)          \
+    X(GRPC_RETRY_PUSHBACK)   \
+    X(TRACEPARENT)           \
+    X(FORWARDED_CLIENT_CERT) \
+    X(CONTENT_LENGTH)        \
+    X(EXPECT)
+
+enum {
+    HTTP_HOT_NONE, /* counted too, so that counting needs no question; never asked */
+#define X(id) HTTP_HOT_##id,
+    HTTP_HOT_NAMES(X)
+#undef X
+        HTTP_HOT_COUNT
+};
+
+extern const uint8_t http_hot_places[HTTP_NAME_COUNT]; /* private: HTTP_HOT_… of a name */
+
+/* The same, worked out when compiling if the name is a constant. */
+static inline unsigned http_hot_place(http_name name) {
+    switch (name) {
+#define X(id)            \
+    case HTTP_NAME_##id: \
+        return HTTP_HOT_##id;
+        HTTP_HOT_NAMES(X)
+#undef X
+    default:
+        return HTTP_HOT_NONE;
+    }
+}
+
 /* ---- fields */
 
 typedef struct http_pool http_pool;
 
 enum {
     HTTP_FIELD_BAD = 1, /* breaks RFC 9110 section 5 / RFC 9113 section 8.2.1: see http_field_new */
-    HTTP_FIELD_NEVER = 2,    /* came as, and must be sent as, a never-indexed literal */
-    HTTP_FIELD_INTERNED = 4, /* private: in the pool's table */
-    HTTP_FIELD_BAD_NAME = 8  /* private: _BAD, and the name is why */
+    HTTP_FIELD_NEVER = 2,           /* came as, and must be sent as, a never-indexed literal */
+    HTTP_FIELD_INTERNED = 4,        /* private: in the pool's table */
+    HTTP_FIELD_BAD_NAME = 8,        /* private: _BAD, and the name is why */
+    HTTP_FIELD_PLAIN_AUTHORITY = 16 /* private: was found to hold no userinfo */
 };
 
 /* Read only. Name and value end in '\0' (not counted); both may hold any byte but are text once _BAD is
@@ -155,6 +196,7 @@ typedef struct http_field {
     struct http_field *next; /* private: table or free list */
     uint32_t refs;
     uint32_t hash; /* private: 0 until someone needed it */
+    uint32_t cost; /* name_len + value_len + 32: what it counts in lists and tables of HPACK */
     uint32_t value_len;
     uint16_t name_len;
     uint8_t id;           /* http_name */
@@ -163,6 +205,20 @@ typedef struct http_field {
     uint8_t kind;         /* what http_name_kind says */
     uint8_t size_class;   /* private */
 } http_field;
+
+/* Private: flags and kind in one; HTTP_MARKS makes what to compare it with. */
+static inline unsigned http_field_marks(const http_field *field) {
+    uint16_t both;
+    __builtin_memcpy(&both, &field->flags, sizeof both);
+    return both;
+}
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define HTTP_MARKS(flags, kind) ((unsigned)(kind) << 8 | (flags))
+#else
+#define HTTP_MARKS(flags, kind) ((unsigned)(flags) << 8 | (kind))
+#endif
+
+#define HTTP_FIELD_COST 32u /* RFC 9113 section 6.5.2, RFC 7541 section 4.1 */
 
 typedef struct http_pool_stats {
     size_t fields;   /* alive */
@@ -186,9 +242,12 @@ http_field *http_field_new(http_pool *pool, const char *name, size_t name_len, c
                            size_t value_len);
 http_field *http_field_known(http_pool *pool, http_name name, const char *value, size_t value_len);
 
-/* The same, but equal fields are one object as long as it lives. For what is used again and again. */
+/* As _new, but equal fields are one object as long as it lives. For what is used again and again. */
 http_field *http_field_intern(http_pool *pool, const char *name, size_t name_len, const char *value,
                               size_t value_len);
+
+/* Private to lib/h2: a field that came with a name that has a number; not for te. NULL: no memory. */
+http_field *http_field_literal(http_pool *pool, http_name id, const char *value, size_t value_len);
 
 /* Private to lib/h2: as above for a name that is checked and numbered already (`name` is static when id is
  * not HTTP_NAME_OTHER). */
@@ -225,15 +284,51 @@ int http_field_equal(const http_field *a, const http_field *b);
  * (SETTINGS_MAX_HEADER_LIST_SIZE) counts it: name + value + 32 each. */
 typedef struct http_fields {
     http_field **at;
+    http_pool *pool;
+    size_t bytes;
     uint32_t count;
     uint32_t cap;
-    size_t bytes;
-    http_pool *pool;
+    /* Private, kept as fields come so that nobody has to look through the list: */
+    uint16_t
+        marks; /* flags and kinds of all fields; a field that was dropped may have left its own behind */
+    uint16_t twice; /* a bit for each place whose name came more than once */
+    uint8_t where
+        [HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
+                                      0: there is none */
 } http_fields;
 
 /* An empty list; nothing is allocated. _clear drops all fields and the array. */
-void http_fields_init(http_fields *list, http_pool *pool);
-void http_fields_clear(http_fields *list);
+static inline void http_fields_init(http_fields *list, http_pool *pool) {
+    *list = (http_fields){.pool = pool};
+}
+void http_fields_free(http_fields *list); /* private */
+static inline void http_fields_clear(http_fields *list) {
+    if (list->at) http_fields_free(list);
+}
+
+/* Room for `count` fields in all, so that as many can be added without failing. WEFT_ENOMEM, WEFT_ELIMIT. */
+int http_fields_reserve(http_fields *list, uint32_t count) WEFT_MUST_USE;
+
+/* Private: notes the place of a field that is number `count` (1 to HTTP_PLACES_MAX + 1) of its list. Returns
+ * what to add to `twice`. */
+#define HTTP_PLACES_MAX 254u
+static inline unsigned http_fields_place(uint8_t where[HTTP_HOT_COUNT], const http_field *field,
+                                         uint32_t count) {
+    const unsigned place = http_hot_places[field->id];
+    if (where[place]) return 1u << place;
+    where[place] = (uint8_t)count;
+    return 0;
+}
+
+/* Private: notes that `field` was put at the end. */
+static inline void http_fields_note(http_fields *list, const http_field *field) {
+    list->count++;
+    list->bytes += field->cost;
+    list->marks = (uint16_t)(list->marks | http_field_marks(field));
+    const uint32_t number =
+        list->count <= HTTP_PLACES_MAX ? list->count : (uint32_t)HTTP_PLACES_MAX + 1;
+    list->twice = (uint16_t)(list->twice | http_fields_place(list->where, field, number));
+}
 
 /* The most fields any list may hold. */
 #define HTTP_FIELDS_MAX 1024u
@@ -253,15 +348,33 @@ int http_fields_move(http_fields *to, http_fields *from) WEFT_MUST_USE;
 int http_fields_copy(http_fields *to, const http_fields *from) WEFT_MUST_USE;
 
 /* The first field of that name, or NULL; borrowed from the list. _find_text takes a lower-case name. */
-http_field *http_fields_find(const http_fields *list, http_name name);
+http_field *http_fields_search(const http_fields *list, http_name name); /* private */
+static inline http_field *http_fields_find(const http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    if (!place) return http_fields_search(list, name);
+    const unsigned where = list->where[place];
+    if (!where) return NULL;
+    return __builtin_expect(where <= HTTP_PLACES_MAX, 1) ? list->at[where - 1]
+                                                         : http_fields_search(list, name);
+}
 http_field *http_fields_find_text(const http_fields *list, const char *name, size_t name_len);
+
+/* Whether there is exactly one field of a name of HTTP_HOT_NAMES. */
+static inline bool http_fields_once(const http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    return place && list->where[place] && !(list->twice >> place & 1);
+}
 
 /* Puts `field` (reference taken over, also on failure) in place of the first field of its name, and drops
  * the others; appends when there is none. Not for HTTP_NAME_OTHER. */
 int http_fields_set(http_fields *list, http_field *field) WEFT_MUST_USE;
 
 /* Drops every field of that name and returns how many; _remove_at drops one, keeping the order. */
-size_t http_fields_remove(http_fields *list, http_name name);
+size_t http_fields_drop(http_fields *list, http_name name); /* private */
+static inline size_t http_fields_remove(http_fields *list, http_name name) {
+    const unsigned place = http_hot_place(name);
+    return place && !list->where[place] ? 0 : http_fields_drop(list, name);
+}
 void http_fields_remove_at(http_fields *list, uint32_t index);
 
 /* ---- rules */

@@ -127,6 +127,10 @@ typedef struct http_trace {
 int http_traceparent_parse(const char *text, size_t len, http_trace *trace) WEFT_MUST_USE;
 void http_traceparent_format(const http_trace *trace, char out[HTTP_TRACEPARENT_LEN]);
 
+/* The same without a new field: writes trace->span_id into `field`, from which *trace was parsed, if nobody
+ * else has it and it needs no other change. Returns whether it did. */
+bool http_traceparent_renew(http_field *field, const http_trace *trace);
+
 #ifdef __cplusplus
 }
 #endif

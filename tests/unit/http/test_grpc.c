@@ -272,12 +272,49 @@ static void test_trace(void **state) {
     }
 }
 
+/* A field that nobody else has is written again in place. */
+static void test_trace_renewed(void **state) {
+    (void)state;
+    static const char text[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    http_pool *pool = http_pool_new(0, 1);
+    http_trace trace;
+    http_field *f = http_field_known(pool, HTTP_NAME_TRACEPARENT, text, 55);
+    assert_non_null(f);
+    assert_int_equal(http_traceparent_parse(f->value, f->value_len, &trace), 0);
+    for (uint8_t i = 0; i < 8; i++) trace.span_id[i] = (uint8_t)(0x1f * (i + 1));
+    assert_true(http_traceparent_renew(f, &trace));
+    assert_string_equal(f->value, "00-0af7651916cd43dd8448eb211c80319c-1f3e5d7c9bbad9f8-01");
+    trace.flags = 0; /* more than the span has changed */
+    assert_false(http_traceparent_renew(f, &trace));
+    trace.flags = HTTP_TRACE_SAMPLED;
+    (void)http_field_ref(f);
+    assert_false(http_traceparent_renew(f, &trace));
+    http_field_unref(f);
+    http_field_unref(f);
+    f = http_field_intern(pool, "traceparent", 11, text, 55);
+    assert_false(http_traceparent_renew(f, &trace));
+    assert_string_equal(f->value, text);
+    http_field_unref(f);
+    /* A later version is passed on as what we understand of it; so are flags of its. */
+    static const char *const others[] = {
+        "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03"};
+    for (size_t i = 0; i < 2; i++) {
+        f = http_field_known(pool, HTTP_NAME_TRACEPARENT, others[i], strlen(others[i]));
+        assert_int_equal(http_traceparent_parse(f->value, f->value_len, &trace), 0);
+        assert_false(http_traceparent_renew(f, &trace));
+        assert_string_equal(f->value, others[i]);
+        http_field_unref(f);
+    }
+    http_pool_free(pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timeout), cmocka_unit_test(test_status),
-        cmocka_unit_test(test_message), cmocka_unit_test(test_replies),
-        cmocka_unit_test(test_path),    cmocka_unit_test(test_reader),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_trace_renewed), cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_status),        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_replies),       cmocka_unit_test(test_path),
+        cmocka_unit_test(test_reader),        cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

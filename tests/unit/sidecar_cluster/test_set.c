@@ -141,10 +141,10 @@ static void of_config(void **state) {
 
 /* ---- */
 
-static void bulkhead(void **state) {
-    (void)state;
+static void bulkhead_of(bool alone) {
     cluster_shared shared;
     memset(&shared, 0, sizeof shared);
+    if (alone) cluster_shared_alone(&shared);
     cluster_gauge *g = &shared.classes[CONFIG_CLASS_NORMAL].requests;
     for (int i = 0; i < 3; i++) assert_true(cluster_gauge_take(g, 3));
     assert_false(cluster_gauge_take(g, 3));
@@ -155,6 +155,15 @@ static void bulkhead(void **state) {
     assert_false(cluster_gauge_take(g, 0));
     /* A full class does not starve another. */
     assert_true(cluster_gauge_take(&shared.classes[CONFIG_CLASS_CRITICAL].requests, 3));
+    for (int i = 0; i < 3; i++) cluster_gauge_drop(g);
+    assert_int_equal(cluster_gauge_now(g), 0);
+    assert_int_equal(cluster_gauge_refused(g), 2);
+}
+
+static void bulkhead(void **state) {
+    (void)state;
+    bulkhead_of(false);
+    bulkhead_of(true);
 }
 
 static void budget(void **state) {
@@ -181,6 +190,14 @@ static void budget(void **state) {
     for (taken = 0; cluster_budget_retry(&b, now, 20, 0);) taken++;
     assert_int_equal(taken, 200);
     assert_int_equal(cluster_budget_left(&b, now + 20 * S, 20, 10), 100);
+    /* Many at once, up to what a second can hold. */
+    now += 100 * S;
+    cluster_budget_requests(&b, now, 990);
+    cluster_budget_requests(&b, now, 10);
+    assert_int_equal(cluster_budget_left(&b, now, 20, 0), 200);
+    cluster_budget_requests(&b, now + S, UINT32_MAX);
+    cluster_budget_requests(&b, now + S, UINT32_MAX);
+    assert_int_equal(cluster_budget_left(&b, now + S, 100, 0), 1000 + (1 << 24) - 1);
     /* Long silence: seconds that look alike modulo 2^20 are a long way apart. */
     assert_int_equal(cluster_budget_left(&b, now + 500000 * S, 20, 0), 0);
 }

@@ -106,6 +106,31 @@ static void series(void **state) {
     telemetry_free(t);
 }
 
+/* A handle counts where its call counted, until that is gone or another status is meant. */
+static void handles(void **state) {
+    (void)state;
+    const telemetry_key k = key("Get", 0);
+    const telemetry_handle none = {0};
+    telemetry *t = telemetry_new(1, 100);
+    assert_false(telemetry_call_again(t, &none, 0, 1, 1));
+    const telemetry_handle h = telemetry_call(t, &k, 1, 1);
+    assert_true(telemetry_call_again(t, &h, 0, 1, 50));
+    assert_false(telemetry_call_again(t, &h, 14, 1, 51));
+    const telemetry_series *s = telemetry_first(t);
+    assert_int_equal(s->duration.count, 2);
+    assert_int_equal(s->touched, 50);
+    /* There is no room for a second: "other" gives no handle, so that refusals stay counted. */
+    const telemetry_key k2 = key("List", 0);
+    const telemetry_handle other = telemetry_call(t, &k2, 1, 52);
+    assert_false(telemetry_call_again(t, &other, 0, 1, 53));
+    assert_int_equal(telemetry_get(t, TELEMETRY_SERIES_REFUSED), 1);
+    assert_int_equal(telemetry_sweep(t, 60), 0);
+    assert_true(telemetry_call_again(t, &h, 0, 1, 61));
+    assert_int_equal(telemetry_sweep(t, 161), 1);
+    assert_false(telemetry_call_again(t, &h, 0, 1, 162));
+    telemetry_free(t);
+}
+
 static void empty_and_long_labels(void **state) {
     (void)state;
     char name[2 * TELEMETRY_LABEL];
@@ -223,15 +248,11 @@ static void out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bounds),
-        cmocka_unit_test(buckets),
-        cmocka_unit_test(quantiles),
-        cmocka_unit_test(series),
-        cmocka_unit_test(empty_and_long_labels),
-        cmocka_unit_test(cap),
-        cmocka_unit_test(sweep),
-        cmocka_unit_test(merge),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(bounds),    cmocka_unit_test(buckets),
+        cmocka_unit_test(quantiles), cmocka_unit_test(series),
+        cmocka_unit_test(handles),   cmocka_unit_test(empty_and_long_labels),
+        cmocka_unit_test(cap),       cmocka_unit_test(sweep),
+        cmocka_unit_test(merge),     cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
