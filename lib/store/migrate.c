@@ -30,7 +30,8 @@ int store_check_migrations(const weft_migration *migrations, size_t count) {
     "STRICT, WITHOUT ROWID"
 
 /* 0 ours, 1 empty, negative: refused. */
-static int whose(store_conn *conn) {
+static int whose(void *arg) {
+    store_conn *conn = arg;
     int64_t id = 0;
     int64_t objects = 0;
     int64_t records = 0;
@@ -63,6 +64,16 @@ static int abandon(store_conn *conn, int rc) {
     return rc;
 }
 
+/* Several questions, one snapshot: in between another process may adopt the file or migrate it. */
+static int in_snapshot(store_conn *conn, int (*ask)(void *), void *arg) {
+    int rc = store_conn_run(conn, "BEGIN");
+    if (rc) return rc;
+    rc = ask(arg);
+    if (rc < 0) return abandon(conn, rc);
+    const int ended = store_conn_run(conn, "COMMIT");
+    return ended ? ended : rc;
+}
+
 static int adopt_now(store_conn *conn) {
     int rc = whose(conn); /* someone else may have been quicker */
     if (rc <= 0) return rc;
@@ -74,19 +85,8 @@ static int adopt_now(store_conn *conn) {
     return rc;
 }
 
-/* whose() asks several times; one snapshot answers, or another process's adoption in between looks
- * like a foreign file. */
-static int whose_now(store_conn *conn) {
-    int rc = store_conn_run(conn, "BEGIN");
-    if (rc) return rc;
-    rc = whose(conn);
-    if (rc < 0) return abandon(conn, rc);
-    int ended = store_conn_run(conn, "COMMIT");
-    return ended ? ended : rc;
-}
-
 int store_adopt(store_conn *conn) {
-    int rc = whose_now(conn);
+    int rc = in_snapshot(conn, whose, conn);
     if (rc <= 0) return rc;
     if (conn->db->read_only)
         return store_say(WEFT_ENOTFOUND, "%s: has no schema yet; open it for writing first",
@@ -149,7 +149,8 @@ static int compare(migrate_run *run, sqlite3_stmt *row) {
     return strcmp(now, hash) == 0 ? 0 : differs(run, at, name, hash, now);
 }
 
-static int check_records(migrate_run *run) {
+static int check_records(void *arg) {
+    migrate_run *run = arg;
     static const char sql[] = "SELECT version, name, hash FROM weft_migration WHERE component = ?1 "
                               "ORDER BY version";
     store_conn *conn = run->conn;
@@ -297,7 +298,7 @@ static int foreign_keys(store_conn *conn, int on) {
 int store_migrate(store_conn *conn, const char *component, const weft_migration *migrations,
                   size_t count) {
     migrate_run run = {conn, component, migrations, count, 0};
-    int rc = check_records(&run);
+    int rc = in_snapshot(conn, check_records, &run);
     if (rc || run.applied == count) return rc;
     if (conn->db->read_only)
         return store_say(

@@ -360,7 +360,7 @@ static void *open_and_count(void *arg) {
 static void opens_a_new_file_at_once(void **state) {
     scratch *s = *state;
     for (int round = 0; round < 10; round++) {
-        char path[sizeof s->path + 8];
+        char path[sizeof s->path + 16];
         (void)snprintf(path, sizeof path, "%s.%d", s->path, round);
         void *args[THREADS];
         for (int i = 0; i < THREADS; i++) args[i] = path;
