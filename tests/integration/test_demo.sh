@@ -55,7 +55,7 @@ check 'no process is left after a failure' none_left
 # Staying: wait for the line, then end it as a terminal (or make) would.
 DEMO=stay "$root/deploy/demo/run" >"$work/out" 2>&1 &
 demo=$!
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
     says 'stays until ctrl-C' && break
     kill -0 $demo 2>/dev/null || break
     sleep 0.1
