@@ -118,6 +118,16 @@ static void unknown_names_are_named(void **state) {
     method.path = "/nonsense";
     assert_status(weft_stub_call(e.channel, ctx, &method, &REQUEST(.count = 1)->base, NULL),
                   WEFT_UNIMPLEMENTED, "\"/nonsense\" is not /package.Service/Method");
+    /* Long ones are cut. */
+    char path[512], expected[512];
+    for (int len = 399; len <= 402; len++) {
+        (void)snprintf(path, sizeof path, "/%0*d/Nope", len, 7);
+        (void)snprintf(expected, sizeof expected, "there is no service %.*s here",
+                       len < 400 ? len : 400, path + 1);
+        method.path = path;
+        assert_status(weft_stub_call(e.channel, ctx, &method, &REQUEST(.count = 1)->base, NULL),
+                      WEFT_UNIMPLEMENTED, expected);
+    }
     weft_ctx_free(ctx);
 }
 
