@@ -84,6 +84,13 @@ class Call(unittest.TestCase):
     def test_no_json_is_an_empty_message(self):
         self.assertEqual(self.good(KINDS + "/Echo", "-o", "json"), "{}\n")
 
+    def test_full_disk(self):
+        for size in (10, 100000):  # less and more than what stdio keeps back
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([WEFT, "call", self.address, "Kinds/Echo", json.dumps({"text": "x" * size})], stdout=full,
+                                      stderr=subprocess.PIPE, text=True)
+            self.assertEqual((done.returncode, done.stderr), (1, "error: cannot write the output: No space left on device\n"))
+
     def test_server_stream(self):
         self.assertEqual(self.good(KINDS + "/Split", '{"list":["a","b","c"]}'), '{"text":"a"}\n{"text":"b"}\n{"text":"c"}\n')
         self.assertEqual(self.good(KINDS + "/Split", "{}"), "")

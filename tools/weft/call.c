@@ -176,8 +176,12 @@ static void print_reply(struct run *run, const ProtobufCMessage *message, bool p
                    : WEFT_ENOMEM;
     run->received++;
     if (rc == 0) {
-        printf("%s\n", weft_buf_str(&text));
-        if (fflush(stdout) != 0) run->bad = EXIT_FAILED;
+        /* What does not fit stdio's buffer fails in printf, and fflush then knows nothing of it. */
+        if (printf("%s\n", weft_buf_str(&text)) < 0 || fflush(stdout) != 0) {
+            if (!run->bad && errno != EPIPE)
+                cmd_error("cannot write the output: %s", strerror(errno));
+            run->bad = EXIT_FAILED;
+        }
     } else {
         cmd_error("the reply cannot be written as JSON");
         weft_diags_print(&diags, stderr);
