@@ -393,7 +393,7 @@ const struct cmd cmd_call = {
         "Examples:\n"
         "  weft call unix:/run/shop/product.sock\n"
         "  weft call 127.0.0.1:8080 shop.product.v1.ProductService\n"
-        "  weft call 127.0.0.1:8080 ProductService/GetProduct '{\"id\": \"sku-1\"}'\n"
+        "  weft call 127.0.0.1:8080 ProductService/GetProduct '{\"productId\": \"gel-pen-0-5-mm-3-pcs\"}'\n"
         "  weft call product ProductService/GetProduct @request.json -H 'x-user: alice' -v\n"
         "  tail -f orders.ndjson | weft call order OrderService/Import - --timeout 0\n"
         "\n"
