@@ -203,6 +203,16 @@ static const char *folder(weft_arena *arena, const char *file) {
     return kept;
 }
 
+/* Values are checked once they are messages, which know their path only. */
+static void find_places(const char *text, size_t len, weft_arena *arena, weft_diags *diags) {
+    weft_yaml_document **documents = NULL;
+    size_t count = 0;
+    if (weft_yaml_documents(text, len, NULL, arena, &documents, &count, NULL) < 0 || !count) return;
+    for (weft_diag *at = diags->first; at; at = at->next)
+        if (at->path && !at->line)
+            (void)weft_yaml_document_place(documents[0], at->path, &at->line, &at->column);
+}
+
 int up_file_parse(const char *file, const char *text, size_t len, weft_arena *arena, up_plan **out,
                   weft_diags *diags) {
     up_plan *plan = weft_arena_calloc(arena, 1, sizeof *plan);
@@ -229,6 +239,7 @@ int up_file_parse(const char *file, const char *text, size_t len, weft_arena *ar
             int variables = order == WEFT_ENOMEM ? order : up_plan_check_variables(plan, diags);
             if (rc == 0) rc = order ? order : variables;
         }
+        if (rc) find_places(text, len, arena, diags);
     }
     weft_registry_free(registry);
     if (rc == 0) *out = plan;
