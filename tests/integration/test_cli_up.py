@@ -347,6 +347,7 @@ class Up(unittest.TestCase):
             (service + "    instances: 65\n", r"services\[0\]\.instances: must be from 1 to 64"),
             (service + "    instances: -1\n", r"mesh\.yaml:4:\d+: services\[0\]\.instances"),
             (service + "    instances: 2\n    listen: 127.0.0.1:80\n", r"one address cannot serve several instances"),
+            (service + "    listen: what\n", r"mesh\.yaml:4:13: services\[0\]\.listen: the port is missing"),
             (service + "    restart: {policy: SOMETIMES}\n", r"mesh\.yaml:4:\d+: services\[0\]\.restart\.policy"),
             (service + "    restart: {backoff: 20s, maxBackoff: 1s}\n", r"mesh\.yaml:4:41: .*maxBackoff: must not be less"),
             (service + "    ready: {timeout: 10}\n", r"mesh\.yaml:4:\d+: services\[0\]\.ready\.timeout"),

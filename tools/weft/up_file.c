@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weft/addr.h"
 #include "weft/clock.h"
 #include "weft/pb.h"
 #include "weft/up/v1/up.pb-c.h"
@@ -144,6 +145,19 @@ static void read_ready(struct reader *in, up_service *service, const WeftUp__Rea
     if (service->ready_ns == 0) wrong(in, "ready.timeout", NULL, "must be more than 0s");
 }
 
+/* An address that holds variables is known only when its instance is. */
+static void read_listen(struct reader *in, up_service *service, const char *listen) {
+    weft_addr addr;
+    const char *why = NULL;
+    service->listen = given(listen);
+    if (!service->listen || strcmp(service->listen, "tcp") == 0) return;
+    if (service->instances > 1)
+        wrong(in, "listen", "leave it out, or say tcp",
+              "one address cannot serve several instances");
+    if (!strstr(service->listen, "${") && weft_addr_parse(service->listen, &addr, &why) < 0)
+        wrong(in, "listen", "host:port, unix:/path, or tcp for a free port", why);
+}
+
 static void read_service(struct reader *in, const WeftUp__File *file, const WeftUp__Service *from) {
     up_service *service = &in->plan->services[in->index];
     read_name(in, service, from->name);
@@ -160,10 +174,7 @@ static void read_service(struct reader *in, const WeftUp__File *file, const Weft
     read_env(in, service, file, from);
     service->instances = from->instances ? from->instances : 1;
     if (service->instances > UP_MAX_INSTANCES) wrong(in, "instances", NULL, "must be from 1 to 64");
-    service->listen = given(from->listen);
-    if (service->listen && service->instances > 1 && strcmp(service->listen, "tcp") != 0)
-        wrong(in, "listen", "leave it out, or say tcp",
-              "one address cannot serve several instances");
+    read_listen(in, service, from->listen);
     service->working_dir = given(from->working_dir);
     read_restart(in, service, from->restart);
     read_ready(in, service, from->ready);
