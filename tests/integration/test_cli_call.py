@@ -226,6 +226,7 @@ class Call(unittest.TestCase):
         code, out, err = self.call("Kinds/Echo", "-v", "-H", "x-user: alice", "-o", "json")
         self.assertEqual((code, out), (0, '{"list":["x-user=alice"]}\n'))
         self.assertRegex(err, r"^> /test.cli.v1.Kinds/Echo\n> x-user: alice\n(< .*\n)*< x-request-id: r-1\n(< .*\n)*< OK in [0-9.]+ ms; 1 sent, 1 received\n$")
+        self.assertIn("< x-anything: at all\n", err)
         self.assertIn("< (trailer) x-served-by: python\n", err)
         self.assertIn("< (trailer) x-trace-bin: AP8=\n", err)
 

@@ -209,6 +209,20 @@ static void metadata_both_ways(void **state) {
     assert_memory_equal(value, binary, sizeof binary);
     assert_string_equal(weft_ctx_trailing(ctx, "x-trailing-bin", 1, &len), "");
     assert_null(weft_ctx_trailing(ctx, "x-trailing-bin", 2, NULL));
+    /* And without knowing the keys. */
+    assert_string_equal(weft_ctx_metadata_at(ctx, 0, &value, &len), "x-echo");
+    assert_string_equal(value, "a value");
+    assert_string_equal(weft_ctx_metadata_at(ctx, 2, &value, &len), "x-echo-bin");
+    assert_int_equal(len, 0);
+    assert_null(weft_ctx_metadata_at(ctx, 3, &value, &len));
+    assert_string_equal(weft_ctx_initial_at(ctx, 0, &value, &len), "x-initial");
+    assert_string_equal(value, "a value");
+    assert_int_equal(len, 7);
+    assert_null(weft_ctx_initial_at(ctx, 1, &value, &len));
+    assert_string_equal(weft_ctx_trailing_at(ctx, 0, &value, &len), "x-trailing-bin");
+    assert_memory_equal(value, binary, sizeof binary);
+    assert_null(weft_ctx_trailing_at(ctx, 2, &value, &len));
+    assert_int_equal(len, sizeof binary); /* untouched */
     /* The next call's take their place. */
     weft_ctx *plain = weft_ctx_new(WEFT_TIMEOUT_S(10));
     assert_code(rpctest_echo_unary(e.channel, plain, REQUEST(.count = 1), NULL), WEFT_OK);
