@@ -8,6 +8,8 @@
 #include "weft/buf.h"
 #include "weft/diag.h"
 
+const char *const cmd_formats[] = {[CMD_TEXT] = "text", [CMD_JSON] = "json", NULL};
+
 /* In the order of the list that `weft help` prints. */
 static const struct cmd *const commands[] = {&cmd_gen,        &cmd_up,      &cmd_call,
                                              &cmd_completion, &cmd_version, &cmd_help};
