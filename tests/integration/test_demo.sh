@@ -31,9 +31,10 @@ processes() {
         pid=${environ#/proc/}
         pid=${pid%/environ}
         if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && grep -qzxF "TMPDIR=$work" "$environ" 2>/dev/null; then
-            tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null
+            # A line each, or one that is left out below takes the others with it.
+            { tr '\0' ' ' <"/proc/$pid/cmdline" && echo; } 2>/dev/null
         fi
-    done | grep -v '^grep\|^tr ' || true
+    done | grep -v '^grep \|^tr \|^$' || true
 }
 none_left() { [ -z "$(processes)" ]; }
 
