@@ -457,8 +457,7 @@ static int load(weft_arena *arena, int argc, char **argv, int64_t *orders, int64
          .to.integer = show,
          .initial = "10",
          .min = "0",
-         .help = "Name of this run, in addresses and keys; new in this shop. Default: made from "
-                 "the time."},
+         .help = "How many plain orders and products to print of all; odd ones are always there."},
     };
     weft_flags flags = {
         .program = "weft-shop-demo",

@@ -2,9 +2,11 @@
  *
  * Of YAML only what has a counterpart in JSON is taken. Anchors, aliases and merge keys are
  * refused: they make small texts large, and what a reader sees is not what is meant. */
-#include <yaml.h>
-
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <yaml.h>
 
 #include "node.h"
 #include "yaml_scalar.h"
@@ -308,6 +310,52 @@ const char *weft_yaml_document_string(const weft_yaml_document *document, const 
     if (line) *line = at->line;
     if (column) *column = at->column;
     return at->text;
+}
+
+/* Whether a key of `len` bytes names the same field: lower camel case and underscores are one. */
+static bool same_key(const char *key, const char *name, size_t len) {
+    size_t i = 0;
+    for (;; key++, i++) {
+        while (*key == '_') key++;
+        while (i < len && name[i] == '_') i++;
+        if (i == len || !*key) return i == len && !*key;
+        if (tolower((unsigned char)*key) != tolower((unsigned char)name[i])) return false;
+    }
+}
+
+/* The child that the first step of a path leads to; NULL when there is none. */
+static const pb_node *child(const pb_node *at, const char **path) {
+    if (**path == '[') {
+        char *end = NULL;
+        unsigned long index = strtoul(*path + 1, &end, 10);
+        if (at->kind != PB_LIST || end == *path + 1 || *end != ']') return NULL;
+        *path = end + 1;
+        for (at = at->first; at && index; index--) at = at->next;
+        return at;
+    }
+    const size_t len = strcspn(*path, ".[");
+    const char *name = *path;
+    *path += len;
+    if (at->kind != PB_OBJECT) return NULL;
+    const pb_node *near = NULL;
+    for (at = at->first; at; at = at->next) {
+        if (strncmp(at->key, name, len) == 0 && !at->key[len]) return at;
+        if (!near && same_key(at->key, name, len)) near = at;
+    }
+    return near;
+}
+
+bool weft_yaml_document_place(const weft_yaml_document *document, const char *path, int *line,
+                              int *column) {
+    const pb_node *at = document->root, *next = at;
+    while (next && *path) {
+        if (*path == '.') path++;
+        next = child(at, &path);
+        if (next) at = next;
+    }
+    *line = at->line;
+    *column = at->column;
+    return next;
 }
 
 int weft_yaml_document_decode(const weft_registry *registry, const weft_type *type,

@@ -316,9 +316,11 @@ static bool make_ctx(rpc_server_call *call, const tp_request *request) {
     return true;
 }
 
+static int at_most(size_t len, int most) { return len < (size_t)most ? (int)len : most; }
+
 static void refuse_unknown(rpc_server_call *call, const tp_request *request) {
     char text[512];
-    int len = request->path_len > 400 ? 400 : (int)request->path_len;
+    int len = at_most(request->path_len, 400);
     const char *slash = request->path_len > 1 && request->path[0] == '/'
                             ? memchr(request->path + 1, '/', request->path_len - 1)
                             : NULL;
@@ -329,10 +331,10 @@ static void refuse_unknown(rpc_server_call *call, const tp_request *request) {
         const char *service = request->path + 1;
         size_t size = (size_t)(slash - service);
         if (weft_map_get_bytes(&call->server->services, service, size))
-            (void)snprintf(text, sizeof text, "service %.*s has no method %.*s", (int)(size % 256),
-                           service, (int)((request->path_len - size - 2) % 200), slash + 1);
+            (void)snprintf(text, sizeof text, "service %.*s has no method %.*s", at_most(size, 255),
+                           service, at_most(request->path_len - size - 2, 200), slash + 1);
         else
-            (void)snprintf(text, sizeof text, "there is no service %.*s here", (int)(size % 400),
+            (void)snprintf(text, sizeof text, "there is no service %.*s here", at_most(size, 400),
                            service);
     }
     finish_text(call, WEFT_UNIMPLEMENTED, text);

@@ -106,16 +106,34 @@ bool rpc_meta_find(const tp_headers *headers, const char *key, size_t index, tp_
     return false;
 }
 
+static const char *entry_at(const rpc_metas *list, size_t index, const char **value, size_t *len) {
+    const rpc_meta *at = list->first;
+    while (at && index--) at = at->next;
+    if (!at) return NULL;
+    *value = at->value;
+    *len = at->value_len;
+    return at->key;
+}
+
 /* A handler's metadata is copied when first asked for: most calls never ask. */
-const char *weft_ctx_metadata(const weft_ctx *ctx, const char *key, size_t index, size_t *len) {
-    if (!ctx->call) return find(&ctx->outgoing, key, index, len);
+static const rpc_metas *metadata_of(const weft_ctx *ctx) {
+    if (!ctx->call) return &ctx->outgoing;
     weft_ctx *own = (weft_ctx *)(uintptr_t)ctx;
     if (own->request.count) {
         tp_headers headers = own->request;
         own->request.count = 0;
         rpc_meta_receive(own, &own->request_read, &headers);
     }
-    return find(&ctx->request_read, key, index, len);
+    return &ctx->request_read;
+}
+
+const char *weft_ctx_metadata(const weft_ctx *ctx, const char *key, size_t index, size_t *len) {
+    return find(metadata_of(ctx), key, index, len);
+}
+
+const char *weft_ctx_metadata_at(const weft_ctx *ctx, size_t index, const char **value,
+                                 size_t *len) {
+    return entry_at(metadata_of(ctx), index, value, len);
 }
 
 const char *weft_ctx_initial(const weft_ctx *ctx, const char *key, size_t index, size_t *len) {
@@ -124,6 +142,16 @@ const char *weft_ctx_initial(const weft_ctx *ctx, const char *key, size_t index,
 
 const char *weft_ctx_trailing(const weft_ctx *ctx, const char *key, size_t index, size_t *len) {
     return find(&ctx->trailing, key, index, len);
+}
+
+const char *weft_ctx_initial_at(const weft_ctx *ctx, size_t index, const char **value,
+                                size_t *len) {
+    return entry_at(&ctx->initial, index, value, len);
+}
+
+const char *weft_ctx_trailing_at(const weft_ctx *ctx, size_t index, const char **value,
+                                 size_t *len) {
+    return entry_at(&ctx->trailing, index, value, len);
 }
 
 void rpc_meta_receive(weft_ctx *ctx, rpc_metas *list, const tp_headers *headers) {

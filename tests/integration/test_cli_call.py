@@ -84,6 +84,13 @@ class Call(unittest.TestCase):
     def test_no_json_is_an_empty_message(self):
         self.assertEqual(self.good(KINDS + "/Echo", "-o", "json"), "{}\n")
 
+    def test_full_disk(self):
+        for size in (10, 100000):  # less and more than what stdio keeps back
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([WEFT, "call", self.address, "Kinds/Echo", json.dumps({"text": "x" * size})], stdout=full,
+                                      stderr=subprocess.PIPE, text=True)
+            self.assertEqual((done.returncode, done.stderr), (1, "error: cannot write the output: No space left on device\n"))
+
     def test_server_stream(self):
         self.assertEqual(self.good(KINDS + "/Split", '{"list":["a","b","c"]}'), '{"text":"a"}\n{"text":"b"}\n{"text":"c"}\n')
         self.assertEqual(self.good(KINDS + "/Split", "{}"), "")
@@ -219,6 +226,7 @@ class Call(unittest.TestCase):
         code, out, err = self.call("Kinds/Echo", "-v", "-H", "x-user: alice", "-o", "json")
         self.assertEqual((code, out), (0, '{"list":["x-user=alice"]}\n'))
         self.assertRegex(err, r"^> /test.cli.v1.Kinds/Echo\n> x-user: alice\n(< .*\n)*< x-request-id: r-1\n(< .*\n)*< OK in [0-9.]+ ms; 1 sent, 1 received\n$")
+        self.assertIn("< x-anything: at all\n", err)
         self.assertIn("< (trailer) x-served-by: python\n", err)
         self.assertIn("< (trailer) x-trace-bin: AP8=\n", err)
 

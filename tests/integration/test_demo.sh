@@ -31,9 +31,10 @@ processes() {
         pid=${environ#/proc/}
         pid=${pid%/environ}
         if [ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] && grep -qzxF "TMPDIR=$work" "$environ" 2>/dev/null; then
-            tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null
+            # A line each, or one that is left out below takes the others with it.
+            { tr '\0' ' ' <"/proc/$pid/cmdline" && echo; } 2>/dev/null
         fi
-    done | grep -v '^grep\|^tr ' || true
+    done | grep -v '^grep \|^tr \|^$' || true
 }
 none_left() { [ -z "$(processes)" ]; }
 
@@ -65,7 +66,7 @@ check 'no process is left after a failure' none_left
 # Staying: wait for the line, then end it as a terminal (or make) would.
 DEMO=stay "$root/deploy/demo/run" >"$work/out" 2>&1 &
 demo=$!
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
     says 'stays until ctrl-C' && break
     kill -0 $demo 2>/dev/null || break
     sleep 0.1

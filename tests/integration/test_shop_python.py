@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from concurrent import futures
 
@@ -181,8 +182,11 @@ class Shop(unittest.TestCase):
                                         idempotency_key="o-eve")
         self.stubs["order"].call(self.channels["order"], "PlaceOrder", place,
                                  metadata=(("traceparent", "00-%s-b7ad6b7169203331-01" % trace),))
-        with open(os.path.join(os.environ["WORK"], "shop.log"), encoding="utf-8") as log:
-            heard = re.findall("python heard 00-%s-([0-9a-f]{16})-01" % trace, log.read())
+        heard, deadline = [], time.monotonic() + 20  # the line goes from Python to weft up to the file
+        while not heard and time.monotonic() < deadline:
+            time.sleep(0.01)
+            with open(os.path.join(os.environ["WORK"], "shop.log"), encoding="utf-8") as log:
+                heard = re.findall("python heard 00-%s-([0-9a-f]{16})-01" % trace, log.read())
         self.assertEqual(len(heard), 1)
         self.assertNotEqual(heard[0], "b7ad6b7169203331")
 

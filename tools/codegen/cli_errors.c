@@ -224,6 +224,18 @@ static const char *hint_for(words *w, const line *l) {
         {"Required fields are not allowed",
          "take \"required\" out: proto3 fields are never required"},
         {"No syntax specified", "begin the file with: syntax = \"proto3\";"},
+        {"Expected top-level statement",
+         "a file holds package, import, option, message, enum, service and extend"},
+        {"Reached end of input", "a { is still open: close it"},
+        {"Unmatched \"}\"", "take this } out, or open its {"},
+        {"Expected open brace", "begin the body with {"},
+        {"Unrecognized syntax identifier", "write proto3 or proto2"},
+        {"cannot cross line boundaries", "close the quote in the same line"},
+        {"non ascii codepoint", "names are ASCII letters, digits and _"},
+        {" name.", "names are ASCII letters, digits and _, and do not begin with a digit"},
+        {"Expected identifier", "names are ASCII letters, digits and _"},
+        {"Expected \"", "put it here, or mend what stands before it"},
+        {"Expected ", "mend this, or what stands before it"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
         if (strstr(l->text, known[i].text)) return known[i].hint;

@@ -67,21 +67,14 @@ static void print_value(const char *sign, const char *key, const char *value, si
     }
 }
 
-typedef const char *(*metadata_get)(const weft_ctx *ctx, const char *key, size_t index,
-                                    size_t *len);
+typedef const char *(*metadata_at)(const weft_ctx *ctx, size_t index, const char **value,
+                                   size_t *len);
 
-/* A context is asked by key, it does not list them: these are the keys that servers commonly send. */
-static void print_metadata(const struct run *run, const char *sign, metadata_get get) {
-    static const char *const keys[] = {
-        "server",     "date",        "x-request-id", "request-id", "traceparent", "tracestate",
-        "x-trace-id", "x-trace-bin", "location",     "etag",       "retry-after", "ratelimit",
-        "x-version",  "version",     "warning",      "via",        "x-served-by", "set-cookie"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value;
-        size_t len;
-        for (size_t n = 0; (value = get(run->ctx, keys[i], n, &len)); n++)
-            print_value(sign, keys[i], value, len);
-    }
+static void print_metadata(const struct run *run, const char *sign, metadata_at at) {
+    const char *key, *value;
+    size_t len;
+    for (size_t i = 0; (key = at(run->ctx, i, &value, &len)); i++)
+        print_value(sign, key, value, len);
 }
 
 static void print_request(const struct run *run) {
@@ -91,8 +84,8 @@ static void print_request(const struct run *run) {
 }
 
 static void print_outcome(const struct run *run, weft_status st, int64_t began) {
-    print_metadata(run, "<", weft_ctx_initial);
-    print_metadata(run, "< (trailer)", weft_ctx_trailing);
+    print_metadata(run, "<", weft_ctx_initial_at);
+    print_metadata(run, "< (trailer)", weft_ctx_trailing_at);
     fprintf(stderr, "< %s in %.1f ms; %zu sent, %zu received\n", weft_code_name((int)st.code),
             (double)(weft_now(NULL) - began) / (double)WEFT_NS_PER_MS, run->sent, run->received);
 }
@@ -176,8 +169,12 @@ static void print_reply(struct run *run, const ProtobufCMessage *message, bool p
                    : WEFT_ENOMEM;
     run->received++;
     if (rc == 0) {
-        printf("%s\n", weft_buf_str(&text));
-        if (fflush(stdout) != 0) run->bad = EXIT_FAILED;
+        /* What does not fit stdio's buffer fails in printf, and fflush then knows nothing of it. */
+        if (printf("%s\n", weft_buf_str(&text)) < 0 || fflush(stdout) != 0) {
+            if (!run->bad && errno != EPIPE)
+                cmd_error("cannot write the output: %s", strerror(errno));
+            run->bad = EXIT_FAILED;
+        }
     } else {
         cmd_error("the reply cannot be written as JSON");
         weft_diags_print(&diags, stderr);

@@ -8,6 +8,8 @@
 #include "weft/buf.h"
 #include "weft/diag.h"
 
+const char *const cmd_formats[] = {[CMD_TEXT] = "text", [CMD_JSON] = "json", NULL};
+
 /* In the order of the list that `weft help` prints. */
 static const struct cmd *const commands[] = {&cmd_gen,     &cmd_up,        &cmd_run,
                                              &cmd_call,    &cmd_dev_certs, &cmd_completion,
@@ -64,7 +66,7 @@ void cmd_print_overview(FILE *out) {
         "\nExamples:\n"
         "  weft gen --out build/gen -I proto proto/shop/product/v1/product.proto\n"
         "  weft up deploy/demo/shop.yaml\n"
-        "  weft call unix:/run/shop/product.sock shop.product.v1.ProductService/GetProduct '{\"id\": \"sku-1\"}'\n"
+        "  weft call unix:/run/shop/product.sock ProductService/GetProduct '{\"productId\": \"gel-pen-0-5-mm-3-pcs\"}'\n"
         "\nweft help COMMAND or weft COMMAND --help tells more of one.\n",
         out);
 }
@@ -164,7 +166,7 @@ int cmd_main(int argc, char **argv) {
         return EXIT_USAGE;
     }
     int code = cmd_execute(cmd, argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && code == EXIT_OK) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
         cmd_error("cannot write the output");
         code = EXIT_FAILED;
     }

@@ -40,6 +40,33 @@ struct cmd {
         char **argv); /* instead of all the above: parses its own flags; argv[0] is its name */
 };
 
+/* Rows of flag tables that several commands have: NAME, LETTER (0: none), what it sets, what help calls the
+ * value, help. */
+#define CMD_STRING(name_, letter_, to_, value_, help_)                                      \
+    {                                                                                       \
+        .name = (name_), .letter = (letter_), .type = WEFT_FLAG_STRING, .to.string = (to_), \
+        .value = (value_), .help = (help_)                                                  \
+    }
+#define CMD_LIST(name_, letter_, to_, value_, help_)                                    \
+    {                                                                                   \
+        .name = (name_), .letter = (letter_), .type = WEFT_FLAG_LIST, .to.list = (to_), \
+        .value = (value_), .help = (help_)                                              \
+    }
+#define CMD_BOOL(name_, letter_, to_, help_)                                               \
+    {                                                                                      \
+        .name = (name_), .letter = (letter_), .type = WEFT_FLAG_BOOL, .to.boolean = (to_), \
+        .help = (help_)                                                                    \
+    }
+
+/* -o, for people or for programs: sets an int to one of these. */
+enum { CMD_TEXT, CMD_JSON };
+extern const char *const cmd_formats[];
+#define CMD_OUTPUT(to_, help_)                                                       \
+    {                                                                                \
+        .name = "output", .letter = 'o', .type = WEFT_FLAG_ENUM, .to.choice = (to_), \
+        .choices = cmd_formats, .initial = "text", .help = (help_)                   \
+    }
+
 /* The commands in the order of the list that `weft help` prints; NULL past the end, and for an unknown name. */
 const struct cmd *cmd_at(size_t index);
 const struct cmd *cmd_find(const char *name);

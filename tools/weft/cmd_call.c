@@ -14,7 +14,6 @@
 
 #define REFLECTION_TIMEOUT WEFT_TIMEOUT_S(10)
 
-static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *authority, *set;
     weft_flag_list headers, protos, roots;
@@ -177,7 +176,7 @@ static int list_one(struct job *job, const char *name, weft_buf *out) {
     const weft_type_service *service;
     int code = load_service(job, name, &service);
     if (code != EXIT_OK) return code;
-    if (opt.format == 1) {
+    if (opt.format == CMD_JSON) {
         if (out->len > 1) weft_buf_addc(out, ',');
         describe_service_json(service, out);
     } else {
@@ -191,12 +190,12 @@ static int list_all(struct job *job) {
     weft_buf out;
     weft_buf_init(&out, 0);
     int code = EXIT_OK;
-    if (opt.format == 1) weft_buf_addc(&out, '[');
+    if (opt.format == CMD_JSON) weft_buf_addc(&out, '[');
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < job->all.service_count && code == EXIT_OK; i++)
             if (built_in(job->all.services[i]) == (pass == 1))
                 code = list_one(job, job->all.services[i], &out);
-    if (opt.format == 1) weft_buf_adds(&out, "]\n");
+    if (opt.format == CMD_JSON) weft_buf_adds(&out, "]\n");
     if (code == EXIT_OK) fputs(weft_buf_str(&out), stdout);
     if (code == EXIT_OK && job->all.service_count == 0) fputs("no services\n", stderr);
     weft_buf_free(&out);
@@ -206,7 +205,7 @@ static int list_all(struct job *job) {
 static int show(struct job *job, const weft_type_service *service) {
     weft_buf out;
     weft_buf_init(&out, 0);
-    if (opt.format == 1) {
+    if (opt.format == CMD_JSON) {
         describe_service_json(service, &out);
         weft_buf_addc(&out, '\n');
     } else {
@@ -261,7 +260,7 @@ static int make_call(struct job *job, const weft_type_method *method) {
                  .verbose = opt.verbose,
                  .wait = opt.wait,
                  .emit_defaults = opt.emit_defaults,
-                 .pretty = opt.format == 0};
+                 .pretty = opt.format == CMD_TEXT};
     if (what.headers)
         code = call_run(&what, unreachable, job);
     else
@@ -322,60 +321,28 @@ static int run(const cmd_args *in) {
 }
 
 static const weft_flag flags[] = {
-    {.name = "header",
-     .letter = 'H',
-     .type = WEFT_FLAG_LIST,
-     .to.list = &opt.headers,
-     .value = "'KEY: VALUE'",
-     .help = "Metadata to send; may be given again. Values of -bin keys are base64."},
+    CMD_LIST("header", 'H', &opt.headers, "'KEY: VALUE'",
+             "Metadata to send; may be given again. Values of -bin keys are base64."),
     {.name = "timeout",
      .type = WEFT_FLAG_DURATION,
      .to.duration = &opt.timeout,
      .initial = "10s",
      .min = "0",
      .help = "Deadline of the call, streams too; 0: none."},
-    {.name = "authority",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.authority,
-     .value = "NAME",
-     .help = "The :authority to send. Default: from the address."},
-    {.name = "proto",
-     .type = WEFT_FLAG_LIST,
-     .to.list = &opt.protos,
-     .value = "FILE",
-     .help = "Take the contract from this .proto file, not from the server; may be given again."},
-    {.name = "include",
-     .letter = 'I',
-     .type = WEFT_FLAG_LIST,
-     .to.list = &opt.roots,
-     .value = "DIR",
-     .help = "Where --proto files and their imports are; may be given again."},
-    {.name = "descriptor-set",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.set,
-     .value = "FILE",
-     .help =
-         "Take the contract from a file made by protoc --descriptor_set_out --include_imports."},
-    {.name = "wait",
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.wait,
-     .help = "Wait, within --timeout, for a server that is not up yet."},
-    {.name = "emit-defaults",
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.emit_defaults,
-     .help = "Print fields that hold their default, too."},
-    {.name = "output",
-     .letter = 'o',
-     .type = WEFT_FLAG_ENUM,
-     .to.choice = &opt.format,
-     .choices = formats,
-     .initial = "text",
-     .help = "text: a single reply is spread over lines; json: everything on one line each."},
-    {.name = "verbose",
-     .letter = 'v',
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.verbose,
-     .help = "Print metadata, status and time on standard error."},
+    CMD_STRING("authority", 0, &opt.authority, "NAME",
+               "The :authority to send. Default: from the address."),
+    CMD_LIST("proto", 0, &opt.protos, "FILE",
+             "Take the contract from this .proto file, not from the server; may be given again."),
+    CMD_LIST("include", 'I', &opt.roots, "DIR",
+             "Where --proto files and their imports are; may be given again."),
+    CMD_STRING(
+        "descriptor-set", 0, &opt.set, "FILE",
+        "Take the contract from a file made by protoc --descriptor_set_out --include_imports."),
+    CMD_BOOL("wait", 0, &opt.wait, "Wait, within --timeout, for a server that is not up yet."),
+    CMD_BOOL("emit-defaults", 0, &opt.emit_defaults, "Print fields that hold their default, too."),
+    CMD_OUTPUT(&opt.format,
+               "text: a single reply is spread over lines; json: everything on one line each."),
+    CMD_BOOL("verbose", 'v', &opt.verbose, "Print metadata, status and time on standard error."),
 };
 
 const struct cmd cmd_call = {
@@ -393,7 +360,7 @@ const struct cmd cmd_call = {
         "Examples:\n"
         "  weft call unix:/run/shop/product.sock\n"
         "  weft call 127.0.0.1:8080 shop.product.v1.ProductService\n"
-        "  weft call 127.0.0.1:8080 ProductService/GetProduct '{\"id\": \"sku-1\"}'\n"
+        "  weft call 127.0.0.1:8080 ProductService/GetProduct '{\"productId\": \"gel-pen-0-5-mm-3-pcs\"}'\n"
         "  weft call product ProductService/GetProduct @request.json -H 'x-user: alice' -v\n"
         "  tail -f orders.ndjson | weft call order OrderService/Import - --timeout 0\n"
         "\n"

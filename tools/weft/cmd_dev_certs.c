@@ -6,7 +6,6 @@
 #include "tools/weft/up_plan.h"
 #include "weft/clock.h"
 
-static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *out, *domain, *name_space;
     int64_t ttl;
@@ -91,11 +90,8 @@ static int run(const cmd_args *in) {
 }
 
 static const weft_flag flags[] = {
-    {.name = "out",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.out,
-     .value = "DIR",
-     .help = "Folder of the certificates, made owner-only if missing."},
+    CMD_STRING("out", 0, &opt.out, "DIR",
+               "Folder of the certificates, made owner-only if missing."),
     {.name = "trust-domain",
      .type = WEFT_FLAG_STRING,
      .to.string = &opt.domain,
@@ -116,13 +112,7 @@ static const weft_flag flags[] = {
      .min = "1s",
      .max = "87600h",
      .help = "How long a service's certificate is valid; never longer than the CA's."},
-    {.name = "output",
-     .letter = 'o',
-     .type = WEFT_FLAG_ENUM,
-     .to.choice = &opt.format,
-     .choices = formats,
-     .initial = "text",
-     .help = "How to print."},
+    CMD_OUTPUT(&opt.format, "How to print."),
 };
 
 const struct cmd cmd_dev_certs = {

@@ -9,7 +9,6 @@
 #include "tools/weft/up_out.h"
 #include "tools/weft/up_sup.h"
 
-static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *service, *name_space, *config, *spans, *outbound, *listen;
     int64_t grace;
@@ -141,30 +140,18 @@ static const weft_flag flags[] = {
      .value = "NAME",
      .initial = "default",
      .help = "Its namespace."},
-    {.name = "sidecar-config",
-     .letter = 'c',
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.config,
-     .value = "FILE",
-     .help = "Bootstrap file of the sidecar, as weft-sidecar -c takes it."},
-    {.name = "outbound",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.outbound,
-     .value = "ADDRESS",
-     .help =
-         "What the command is told in WEFT_OUTBOUND. Default: the file's first listener that is "
-         "not inbound."},
-    {.name = "listen",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.listen,
-     .value = "ADDRESS",
-     .help = "What the command is told in WEFT_LISTEN. Default: the endpoint that the file's first "
-             "inbound listener leads to."},
-    {.name = "spans",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.spans,
-     .value = "FILE",
-     .help = "Where the sidecar writes spans, a JSON object a line."},
+    CMD_STRING("sidecar-config", 'c', &opt.config, "FILE",
+               "Bootstrap file of the sidecar, as weft-sidecar -c takes it."),
+    CMD_STRING(
+        "outbound", 0, &opt.outbound, "ADDRESS",
+        "What the command is told in WEFT_OUTBOUND. Default: the file's first listener that is "
+        "not inbound."),
+    CMD_STRING(
+        "listen", 0, &opt.listen, "ADDRESS",
+        "What the command is told in WEFT_LISTEN. Default: the endpoint that the file's first "
+        "inbound listener leads to."),
+    CMD_STRING("spans", 0, &opt.spans, "FILE",
+               "Where the sidecar writes spans, a JSON object a line."),
     {.name = "grace",
      .type = WEFT_FLAG_DURATION,
      .to.duration = &opt.grace,
@@ -172,18 +159,9 @@ static const weft_flag flags[] = {
      .min = "1ms",
      .max = "24h",
      .help = "How long the command may go on after SIGTERM or SIGINT before it is killed."},
-    {.name = "output",
-     .letter = 'o',
-     .type = WEFT_FLAG_ENUM,
-     .to.choice = &opt.format,
-     .choices = formats,
-     .initial = "text",
-     .help = "The sidecar's logs, on standard error: for people, or one JSON object a line."},
-    {.name = "quiet",
-     .letter = 'q',
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.quiet,
-     .help = "Only what fails."},
+    CMD_OUTPUT(&opt.format,
+               "The sidecar's logs, on standard error: for people, or one JSON object a line."),
+    CMD_BOOL("quiet", 'q', &opt.quiet, "Only what fails."),
 };
 
 const struct cmd cmd_run = {

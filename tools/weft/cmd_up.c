@@ -15,7 +15,6 @@
 #include "tools/weft/up_out.h"
 #include "tools/weft/up_sup.h"
 
-static const char *const formats[] = {"text", "json", NULL};
 static struct {
     const char *state_dir, *runtime_dir, *env_file, *log_file;
     int format;
@@ -184,7 +183,7 @@ static int run(const cmd_args *in) {
         return EXIT_FAILED;
     }
     up_out out;
-    up_out_init(&out, fd, opt.format == 1, opt.quiet && !opt.log_file);
+    up_out_init(&out, fd, opt.format == CMD_JSON, opt.quiet && !opt.log_file);
     code = run_mesh(in, plan, &out);
     up_out_free(&out);
     if (opt.log_file) close(fd);
@@ -192,48 +191,22 @@ static int run(const cmd_args *in) {
 }
 
 static const weft_flag flags[] = {
-    {.name = "state-dir",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.state_dir,
-     .value = "DIR",
-     .help = "Where services keep their data, a folder each; it stays. Default: "
-             "$XDG_STATE_HOME/weft/NAMESPACE, else ~/.local/state/weft/NAMESPACE."},
-    {.name = "runtime-dir",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.runtime_dir,
-     .value = "DIR",
-     .help = "Where the sockets are, owner-only. Default: a new one, removed at the end."},
-    {.name = "env-file",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.env_file,
-     .value = "FILE",
-     .help =
-         "Once all are ready, write export lines of WEFT_UPSTREAM_<NAME> for other shells; removed at the end."},
-    {.name = "log-file",
-     .type = WEFT_FLAG_STRING,
-     .to.string = &opt.log_file,
-     .value = "FILE",
-     .help = "Write the logs there."},
-    {.name = "output",
-     .letter = 'o',
-     .type = WEFT_FLAG_ENUM,
-     .to.choice = &opt.format,
-     .choices = formats,
-     .initial = "text",
-     .help = "Logs for people, or one JSON object a line."},
-    {.name = "quiet",
-     .letter = 'q',
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.quiet,
-     .help = "Nothing on the terminal but what fails; --log-file still gets the logs."},
-    {.name = "without-sidecars",
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.without_sidecars,
-     .help = "Let the services dial each other, whatever the file says of a mesh."},
-    {.name = "check",
-     .type = WEFT_FLAG_BOOL,
-     .to.boolean = &opt.check,
-     .help = "Check the file, print the order of its services, run nothing."},
+    CMD_STRING("state-dir", 0, &opt.state_dir, "DIR",
+               "Where services keep their data, a folder each; it stays. Default: "
+               "$XDG_STATE_HOME/weft/NAMESPACE, else ~/.local/state/weft/NAMESPACE."),
+    CMD_STRING("runtime-dir", 0, &opt.runtime_dir, "DIR",
+               "Where the sockets are, owner-only. Default: a new one, removed at the end."),
+    CMD_STRING(
+        "env-file", 0, &opt.env_file, "FILE",
+        "Once all are ready, write export lines of WEFT_UPSTREAM_<NAME> for other shells; removed at the end."),
+    CMD_STRING("log-file", 0, &opt.log_file, "FILE", "Write the logs there."),
+    CMD_OUTPUT(&opt.format, "Logs for people, or one JSON object a line."),
+    CMD_BOOL("quiet", 'q', &opt.quiet,
+             "Nothing on the terminal but what fails; --log-file still gets the logs."),
+    CMD_BOOL("without-sidecars", 0, &opt.without_sidecars,
+             "Let the services dial each other, whatever the file says of a mesh."),
+    CMD_BOOL("check", 0, &opt.check,
+             "Check the file, print the order of its services, run nothing."),
 };
 
 const struct cmd cmd_up = {

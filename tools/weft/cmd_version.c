@@ -3,12 +3,11 @@
 
 #include "tools/weft/cmd.h"
 
-static const char *const formats[] = {"text", "json", NULL};
 static int format;
 
 static int run(const cmd_args *in) {
     if (in->count) return cmd_usage_error(in->cmd, "it takes no argument, got \"%s\"", in->args[0]);
-    if (format == 1)
+    if (format == CMD_JSON)
         printf("{\"version\":\"%s\",\"compiler\":\"%s\"}\n", WEFT_VERSION, __VERSION__);
     else
         printf("weft %s\n", WEFT_VERSION);
@@ -16,13 +15,7 @@ static int run(const cmd_args *in) {
 }
 
 static const weft_flag flags[] = {
-    {.name = "output",
-     .letter = 'o',
-     .type = WEFT_FLAG_ENUM,
-     .to.choice = &format,
-     .choices = formats,
-     .initial = "text",
-     .help = "How to print."},
+    CMD_OUTPUT(&format, "How to print."),
 };
 
 const struct cmd cmd_version = {

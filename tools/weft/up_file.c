@@ -6,7 +6,7 @@
 
 #include "tools/weft/dev_certs.h"
 #include "tools/weft/up_mesh.h"
-
+#include "weft/addr.h"
 #include "weft/clock.h"
 #include "weft/pb.h"
 #include "weft/up/v1/up.pb-c.h"
@@ -150,6 +150,19 @@ static void read_ready(struct reader *in, up_service *service, const WeftUp__Rea
     if (service->ready_ns == 0) wrong(in, "ready.timeout", NULL, "must be more than 0s");
 }
 
+/* An address that holds variables is known only when its instance is. */
+static void read_listen(struct reader *in, up_service *service, const char *listen) {
+    weft_addr addr;
+    const char *why = NULL;
+    service->listen = given(listen);
+    if (!service->listen || strcmp(service->listen, "tcp") == 0) return;
+    if (service->instances > 1)
+        wrong(in, "listen", "leave it out, or say tcp",
+              "one address cannot serve several instances");
+    if (!strstr(service->listen, "${") && weft_addr_parse(service->listen, &addr, &why) < 0)
+        wrong(in, "listen", "host:port, unix:/path, or tcp for a free port", why);
+}
+
 static void read_service(struct reader *in, const WeftUp__File *file, const WeftUp__Service *from) {
     up_service *service = &in->plan->services[in->index];
     read_name(in, service, from->name);
@@ -166,10 +179,7 @@ static void read_service(struct reader *in, const WeftUp__File *file, const Weft
     read_env(in, service, file, from);
     service->instances = from->instances ? from->instances : 1;
     if (service->instances > UP_MAX_INSTANCES) wrong(in, "instances", NULL, "must be from 1 to 64");
-    service->listen = given(from->listen);
-    if (service->listen && service->instances > 1 && strcmp(service->listen, "tcp") != 0)
-        wrong(in, "listen", "leave it out, or say tcp",
-              "one address cannot serve several instances");
+    read_listen(in, service, from->listen);
     service->working_dir = given(from->working_dir);
     read_restart(in, service, from->restart);
     read_ready(in, service, from->ready);
@@ -222,6 +232,16 @@ static const char *folder(weft_arena *arena, const char *file) {
     return kept;
 }
 
+/* Values are checked once they are messages, which know their path only. */
+static void find_places(const char *text, size_t len, weft_arena *arena, weft_diags *diags) {
+    weft_yaml_document **documents = NULL;
+    size_t count = 0;
+    if (weft_yaml_documents(text, len, NULL, arena, &documents, &count, NULL) < 0 || !count) return;
+    for (weft_diag *at = diags->first; at; at = at->next)
+        if (at->path && !at->line)
+            (void)weft_yaml_document_place(documents[0], at->path, &at->line, &at->column);
+}
+
 int up_file_parse(const char *file, const char *text, size_t len, weft_arena *arena, up_plan **out,
                   weft_diags *diags) {
     up_plan *plan = weft_arena_calloc(arena, 1, sizeof *plan);
@@ -248,6 +268,7 @@ int up_file_parse(const char *file, const char *text, size_t len, weft_arena *ar
             int variables = order == WEFT_ENOMEM ? order : up_plan_check_variables(plan, diags);
             if (rc == 0) rc = order ? order : variables;
         }
+        if (rc) find_places(text, len, arena, diags);
     }
     weft_registry_free(registry);
     if (rc == 0) *out = plan;

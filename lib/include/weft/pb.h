@@ -237,6 +237,13 @@ void weft_yaml_document_where(const weft_yaml_document *document, int *line, int
 const char *weft_yaml_document_string(const weft_yaml_document *document, const char *path,
                                       int *line, int *column);
 
+/* Where the value at a path is, for problems that are found once a document has been decoded. The
+ * path is one of diagnostics, "spec.rules[2].name"; names match in both forms, maxRetries and
+ * max_retries. What is not there is where the innermost value is that is. Returns whether all of
+ * the path is there. */
+bool weft_yaml_document_place(const weft_yaml_document *document, const char *path, int *line,
+                              int *column);
+
 /* As weft_yaml_decode. */
 int weft_yaml_document_decode(const weft_registry *registry, const weft_type *type,
                               const weft_yaml_document *document, weft_arena *arena,

@@ -76,6 +76,13 @@ int weft_ctx_add_trailing(weft_ctx *ctx, const char *key, const void *value,
 const char *weft_ctx_metadata(const weft_ctx *ctx, const char *key, size_t index, size_t *len);
 const char *weft_ctx_initial(const weft_ctx *ctx, const char *key, size_t index, size_t *len);
 const char *weft_ctx_trailing(const weft_ctx *ctx, const char *key, size_t index, size_t *len);
+/* All of it, in the order it came: the key of the `index`-th entry, its value in *value and *len; NULL past
+ * the end, and the outputs are untouched. `grpc-` keys are not among them. */
+const char *weft_ctx_metadata_at(const weft_ctx *ctx, size_t index, const char **value,
+                                 size_t *len);
+const char *weft_ctx_initial_at(const weft_ctx *ctx, size_t index, const char **value, size_t *len);
+const char *weft_ctx_trailing_at(const weft_ctx *ctx, size_t index, const char **value,
+                                 size_t *len);
 
 /* W3C trace context. Every context has one: continued from the caller or begun here. */
 const char *weft_ctx_traceparent(const weft_ctx *ctx); /* "00-<32 hex>-<16 hex>-01" */

@@ -24,7 +24,7 @@ SERVICES = ["test.cli.v1.Kinds", "test.cli.v1.Other"]
 
 def echo(request, context):
     seen = [(key, value) for key, value in context.invocation_metadata() if key.startswith("x-")]
-    context.send_initial_metadata((("x-request-id", "r-1"),))
+    context.send_initial_metadata((("x-request-id", "r-1"), ("x-anything", "at all")))
     context.set_trailing_metadata((("x-served-by", "python"), ("x-trace-bin", b"\x00\xff")))
     reply = kinds_pb2.Item()
     reply.CopyFrom(request)

@@ -286,6 +286,52 @@ static void documents(void **state) {
     weft_arena_free(arena);
 }
 
+static void places(void **state) {
+    (void)state;
+    static const char text[] =
+        "kind: A\nspec:\n  - name: one\n    max_retries: 3\n  - {env: {A.B: x, C: \"y\"}, list: [1,  2]}\n";
+    static const struct {
+        const char *path;
+        bool there;
+        int line, column;
+    } cases[] = {
+        {"", true, 1, 1},
+        {"kind", true, 1, 7},
+        {"spec", true, 3, 3},
+        {"spec[0]", true, 3, 5},
+        {"spec[0].name", true, 3, 11},
+        {"spec[0].max_retries", true, 4, 18},
+        {"spec[0].maxRetries", true, 4, 18},
+        {"spec[1].list[1]", true, 5, 40},
+        {"spec[1].env.C", true, 5, 23},
+        {"spec[0].command", false, 3, 5}, /* the innermost that is there */
+        {"spec[0].maxRetriesX", false, 3, 5},
+        {"spec[0].max", false, 3, 5},
+        {"spec[1].env.A.B", false, 5, 11},
+        {"spec[1].list[2]", false, 5, 35},
+        {"spec[2].name", false, 3, 3},
+        {"spec[x]", false, 3, 3},
+        {"spec[0", false, 3, 3},
+        {"kind.name", false, 1, 7},
+        {"kind[0]", false, 1, 7},
+        {"[0]", false, 1, 1},
+        {"other", false, 1, 1},
+        {"..", false, 1, 1},
+    };
+    weft_arena *arena = weft_arena_new(0);
+    weft_yaml_document **docs = NULL;
+    size_t count = 0;
+    assert_int_equal(weft_yaml_documents(text, sizeof text - 1, NULL, arena, &docs, &count, NULL),
+                     0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int line = 0, column = 0;
+        const bool there = weft_yaml_document_place(docs[0], cases[i].path, &line, &column);
+        if (there != cases[i].there || line != cases[i].line || column != cases[i].column)
+            fail_msg("%s: %d at %d:%d", cases[i].path, there, line, column);
+    }
+    weft_arena_free(arena);
+}
+
 static void unknown_fields_may_be_ignored(void **state) {
     (void)state;
     static const char text[] = "kind: A\nother: [{x: 1}]\n";
@@ -362,6 +408,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cases),
         cmocka_unit_test(documents),
+        cmocka_unit_test(places),
         cmocka_unit_test(unknown_fields_may_be_ignored),
         cmocka_unit_test(a_stream_with_errors),
         cmocka_unit_test(limits),

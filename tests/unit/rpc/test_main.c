@@ -126,21 +126,22 @@ static void flags(void **state) {
 
 typedef struct in_flight {
     weft_channel *channel;
-    weft_status st;
+    int64_t ms; /* how long the handler takes, unless it is cancelled */
     weft_code code;
     pthread_t thread;
 } in_flight;
 
 static void *call_slow(void *user) {
     in_flight *call = user;
-    weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(20));
-    call->code = rpctest_echo_unary(call->channel, ctx, REQUEST(.sleep_ms = 400), NULL).code;
+    weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(120));
+    call->code = rpctest_echo_unary(call->channel, ctx, REQUEST(.sleep_ms = call->ms), NULL).code;
     weft_ctx_free(ctx);
     return NULL;
 }
 
-static void begin_slow(process *p, in_flight *call) {
+static void begin_slow(process *p, in_flight *call, int64_t ms) {
     char line[32];
+    call->ms = ms;
     call->channel = weft_dial(p->address);
     assert_int_equal(pthread_create(&call->thread, NULL, call_slow, call), 0);
     (void)read_line(p->out, line, sizeof line);
@@ -160,7 +161,7 @@ static void a_signal_drains(void **state) {
         in_flight call;
         spawn(&p, ARGS("--listen=127.0.0.1:0"));
         await_ready(&p);
-        begin_slow(&p, &call);
+        begin_slow(&p, &call, 400);
         assert_int_equal(kill(p.pid, signals[i]), 0);
         end_slow(&call);
         assert_int_equal(call.code, WEFT_OK);
@@ -179,7 +180,7 @@ static void a_second_one_cancels(void **state) {
     char line[512];
     spawn(&p, ARGS("--listen", "127.0.0.1:0", "--grace=1h"));
     await_ready(&p);
-    begin_slow(&p, &call);
+    begin_slow(&p, &call, 3600 * 1000); /* only the second signal can end it */
     assert_int_equal(kill(p.pid, SIGTERM), 0);
     do assert_true(read_line(p.err, line, sizeof line) > 0);
     while (!strstr(line, "draining"));

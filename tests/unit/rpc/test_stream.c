@@ -251,14 +251,17 @@ static void cancel_wakes_a_reader(void **state) {
 
 static void deadline_wakes_a_reader(void **state) {
     (void)state;
-    weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_MS(100));
-    reply_t *reply = NULL;
-    rpctest_echo_both_stream *s = rpctest_echo_both(e.channel, ctx);
-    assert_false(rpctest_echo_both_next(s, &reply));
-    assert_code(rpctest_echo_both_end(s), WEFT_DEADLINE_EXCEEDED);
+    /* On a busy machine a stream can expire before its handler begins: then another, with more time. */
+    for (int64_t ms = 100; !atomic_load(&e.entered) && ms < 20000; ms *= 4) {
+        weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_MS(ms));
+        reply_t *reply = NULL;
+        rpctest_echo_both_stream *s = rpctest_echo_both(e.channel, ctx);
+        assert_false(rpctest_echo_both_next(s, &reply));
+        assert_code(rpctest_echo_both_end(s), WEFT_DEADLINE_EXCEEDED);
+        weft_ctx_free(ctx);
+    }
     echo_await(&e.left, 1);
-    assert_int_equal(atomic_load(&e.cancelled), 1);
-    weft_ctx_free(ctx);
+    assert_true(atomic_load(&e.cancelled) >= 1);
 }
 
 /* A watch given up early: end does not wait for a server that has much more to say. */

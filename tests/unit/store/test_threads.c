@@ -128,8 +128,10 @@ static void *audit(void *arg) {
 
 static void readers_see_whole_transactions(void **state) {
     scratch *s = *state;
-    weft_db *db = OPEN(s->path, list);
-    weft_db *other = OPEN(s->path, list);
+    const weft_db_options o = {
+        .size = sizeof o, .migrations = list, .migration_count = 1, .busy_ns = 60 * WEFT_NS_PER_S};
+    weft_db *db = open_with(s->path, &o);
+    weft_db *other = open_with(s->path, &o);
     pthread_t readers[3];
     atomic_store(&writers_done, false);
     for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&readers[i], NULL, audit, db), 0);
