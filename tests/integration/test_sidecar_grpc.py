@@ -546,6 +546,18 @@ def test_lie(rig, certs):
     server.stop(0)
 
 
+def test_open_key(rig, certs):
+    """A key that others may read is worth a line."""
+    leaf = certs.leaf("open")
+    for mode, told in ((0o600, False), (0o640, True)):
+        os.chmod(leaf[1], mode)
+        name = f"key-{mode:o}"
+        one = rig_of.Sidecar(rig, name, [rig_of.listener("in", f"unix:{rig.path(name)}", rig_of.to("app"), inbound=True,
+                                                         tls=(leaf, certs.ca))],
+                             [rig_of.cluster("app", [f"unix:{rig.path('nobody')}"])])
+        assert ("can be read by others" in one.text()) == told, (mode, one.text())
+
+
 def test_kill_behind(rig, certs):
     """The app of one of two sidecars is killed: its sidecar says that calls were not processed."""
     apps = [start_named(rig, f"unix:{rig.path('kb%d' % i)}", "k%d" % i) for i in range(2)]
@@ -582,7 +594,7 @@ def main():
         server.wait_for_termination()
         return 0
     tests = [test_hops, test_canary, test_refusals, test_kill, test_kill_behind, test_retry,
-             test_limits, test_counted, test_lie, test_stalled, test_drain]
+             test_limits, test_counted, test_lie, test_open_key, test_stalled, test_drain]
     wanted = sys.argv[1:]
     failed = 0
     rig = rig_of.Rig()
