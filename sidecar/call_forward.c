@@ -327,6 +327,7 @@ static bool retry_http(call *c, const http_fields *fields) {
     return true;
 }
 
+/* It is between sidecars: no client sees it, and no app can say it. */
 static void strip_unprocessed(http_fields *fields) {
     for (uint32_t i = fields->count; i-- > 0;) {
         const http_field *f = fields->at[i];
@@ -357,7 +358,7 @@ static void on_response(call *c, http_fields *fields, bool end) {
     if (end) {
         const int code = status_of(c, fields, false);
         if (retry_status(c, fields, code) || retry_http(c, fields)) return;
-        if (code && !c->inbound) strip_unprocessed(fields);
+        if (code) strip_unprocessed(fields);
         c->grpc_status = code;
         if (forward_headers(c, fields, true)) call_answered(c);
         return;
@@ -376,6 +377,7 @@ static void on_trailers(call *c, http_fields *fields) {
     const int code = status_of(c, fields, true);
     if (c->state == CALL_HELD && retry_status(c, fields, code)) return;
     if (code) c->attempt.failed = is_fault(code);
+    if (code) strip_unprocessed(fields);
     if (!commit_held(c)) return;
     c->grpc_status = code;
     const int rc = h2_send_trailers(c->stream, fields);

@@ -2,7 +2,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "weft/log.h"
 #include "weft/mem.h"
 
 /* What the files of one transport socket hold. */
@@ -16,11 +18,20 @@ static void material_clear(material *m) {
     crypto_bundle_unref(m->bundle);
 }
 
+/* Not refused: keys that are mounted into a container often have a mode that is not ours to choose. */
+static void warn_if_open(const char *path) {
+    struct stat info;
+    if (!stat(path, &info) && info.st_mode & 077)
+        weft_log(WEFT_LOG_WARN, "a private key can be read by others; chmod 600 it",
+                 WEFT_S("file", path));
+}
+
 static int load_svid(const config_tls *tls, material *out, crypto_why *why) {
     crypto_certs chain = {0};
     crypto_key *key = NULL;
     int rc = crypto_certs_load(tls->cert_file, &chain, why);
     if (!rc) rc = crypto_key_load(tls->key_file, false, &key, why);
+    if (!rc) warn_if_open(tls->key_file);
     /* An identity of the mesh if it is one; else a certificate with names, as at an edge. */
     const bool spiffe = !rc && *crypto_cert_get_info(chain.items[0])->spiffe;
     if (!rc) rc = crypto_svid_new(key, &chain, spiffe, &out->svid, why);

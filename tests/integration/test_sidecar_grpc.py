@@ -35,6 +35,7 @@ class Echo(grpc.GenericRpcHandler):
         return {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "Lie": grpc.unary_unary_rpc_method_handler(self.lie),
             "Flaky": grpc.unary_unary_rpc_method_handler(self.maybe),
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow),
             "Name": grpc.unary_unary_rpc_method_handler(lambda _, c: self.name),
@@ -53,6 +54,13 @@ class Echo(grpc.GenericRpcHandler):
     def fail(self, request, context):
         context.set_trailing_metadata((("why-bin", b"\x00\xff"),))
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, request.decode())
+
+    def lie(self, request, context):
+        """Says what only a sidecar may say: that it did not see the call."""
+        if request == b"late":
+            context.send_initial_metadata(())
+        context.set_trailing_metadata((("x-weft-unprocessed", "1"), ("why", "so")))
+        context.abort(grpc.StatusCode.UNAVAILABLE, "a lie")
 
     def maybe(self, request, context):
         self.flaky -= 1
@@ -521,6 +529,35 @@ def test_counted(rig, certs):
     server.stop(0)
 
 
+def test_lie(rig, certs):
+    """An app cannot say that it did not see a call: that is for its sidecar to say."""
+    del certs
+    where = f"unix:{rig.path('lie-app')}"
+    server, _ = serve(where)
+    ways = {name: f"unix:{rig.path('lie-' + name)}" for name in ("in", "out")}
+    rig_of.Sidecar(rig, "lie", [rig_of.listener(name, at, rig_of.to("app"), inbound=name == "in")
+                                for name, at in ways.items()], [rig_of.cluster("app", [where])])
+    for name, at in ways.items():
+        for how in (b"at once", b"late"):
+            code, _, error = code_of(lambda: Client(at).unary("Lie", how))
+            trailers = dict(error.trailing_metadata())
+            assert code == grpc.StatusCode.UNAVAILABLE and trailers["why"] == "so", (name, how, code)
+            assert "x-weft-unprocessed" not in trailers, (name, how, trailers)
+    server.stop(0)
+
+
+def test_open_key(rig, certs):
+    """A key that others may read is worth a line."""
+    leaf = certs.leaf("open")
+    for mode, told in ((0o600, False), (0o640, True)):
+        os.chmod(leaf[1], mode)
+        name = f"key-{mode:o}"
+        one = rig_of.Sidecar(rig, name, [rig_of.listener("in", f"unix:{rig.path(name)}", rig_of.to("app"), inbound=True,
+                                                         tls=(leaf, certs.ca))],
+                             [rig_of.cluster("app", [f"unix:{rig.path('nobody')}"])])
+        assert ("can be read by others" in one.text()) == told, (mode, one.text())
+
+
 def test_kill_behind(rig, certs):
     """The app of one of two sidecars is killed: its sidecar says that calls were not processed."""
     apps = [start_named(rig, f"unix:{rig.path('kb%d' % i)}", "k%d" % i) for i in range(2)]
@@ -557,7 +594,7 @@ def main():
         server.wait_for_termination()
         return 0
     tests = [test_hops, test_canary, test_refusals, test_kill, test_kill_behind, test_retry,
-             test_limits, test_counted, test_stalled, test_drain]
+             test_limits, test_counted, test_lie, test_open_key, test_stalled, test_drain]
     wanted = sys.argv[1:]
     failed = 0
     rig = rig_of.Rig()

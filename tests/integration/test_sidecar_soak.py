@@ -158,8 +158,9 @@ def test_resets(rig):
     ended = calls_ended(now["a"]) - calls_ended(before["a"])
     assert got["calls"] - got["cancelled"] <= ended <= got["calls"], (ended, got)
     for sidecar, direction in (("a", "outbound"), ("b", "inbound"), ("b", "outbound")):
-        key = f'weft_connections_total{{direction="{direction}"}}'
-        assert now[sidecar][key] == 1, (sidecar, direction, now[sidecar][key])
+        made, still = (now[sidecar][f'weft_connections_{what}{{direction="{direction}"}}']
+                       for what in ("total", "open"))
+        assert made == still, (sidecar, direction, made, still)
     for name in (mesh.a, mesh.b):
         assert name.end() == 0, name.text()
 
