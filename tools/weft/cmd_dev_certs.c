@@ -50,7 +50,7 @@ static void print_cert(const dev_cert *cert, int width) {
 }
 
 static int print(const dev_cert *ca, const dev_cert *leaves, size_t count) {
-    if (opt.format == 1) return print_json(ca, leaves, count);
+    if (opt.format == CMD_JSON) return print_json(ca, leaves, count);
     size_t width = strlen(ca->cert_file);
     for (size_t i = 0; i < count; i++)
         if (strlen(leaves[i].cert_file) > width) width = strlen(leaves[i].cert_file);

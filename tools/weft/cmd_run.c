@@ -118,7 +118,7 @@ static int run(const cmd_args *in) {
         cmd_error("out of memory");
         return EXIT_FAILED;
     }
-    up_out_init(&out, STDERR_FILENO, opt.format == 1, opt.quiet);
+    up_out_init(&out, STDERR_FILENO, opt.format == CMD_JSON, opt.quiet);
     code = up_run(plan, &options);
     up_out_free(&out);
     return code;
