@@ -87,17 +87,20 @@ static void test_syntax(void **state) {
     http_field *zero = http_field_new(pool, "x", 1, "a\0b", 3);
     assert_true(zero->flags & HTTP_FIELD_BAD);
     http_field_unref(zero);
-    /* Every byte at every place of values of every length up to 20. */
-    for (size_t len = 1; len <= 20; len++) {
+    /* Every byte at every place of values of every length up to 20; those that matter beyond. */
+    for (size_t len = 1; len <= 140; len++) {
         for (size_t at = 0; at < len; at++) {
             for (int c = 0; c < 256; c++) {
-                char value[20];
+                char value[140];
+                if (len > 20 && c > 9 && c != 31 && c != 32 && c != 127 && c != 128 && c != 255)
+                    continue;
                 memset(value, 'v', sizeof value);
                 value[at] = (char)c;
                 const int edge = (at == 0 || at + 1 == len) && (c == ' ' || c == '\t');
                 const int bad = edge || (c < 32 && c != '\t') || c == 127;
                 http_field *f = http_field_new(pool, "x", 1, value, len);
                 assert_int_equal((f->flags & HTTP_FIELD_BAD) != 0, bad);
+                assert_memory_equal(f->value, value, len);
                 http_field_unref(f);
             }
         }
