@@ -14,8 +14,12 @@ $(call objs,$(BENCH_SRC) tests/bench/bench.c): | $(GEN0_H) $(DEPS_BUILD)
 # ROUNDS=3: quick. ONLY="tcp weft" picks candidates.
 ROUNDS ?= 9
 ONLY ?=
-.PHONY: bench-programs bench-sidecar
+BENCH_NEEDS := $(BENCH_PROGRAMS) $(filter %/weft-sidecar,$(PROGRAM_FILES))
+.PHONY: bench-programs bench-sidecar bench-budgets
 bench-programs: $(BENCH_PROGRAMS)
 
-bench-sidecar: $(BENCH_PROGRAMS) $(filter %/weft-sidecar,$(PROGRAM_FILES)) | $(DEPS_BENCH) ## Measure the sidecar beside its peers and write docs/benchmarks.md; ROUNDS=3 is quick
+bench-sidecar: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure the sidecar beside its peers and write docs/benchmarks.md; ROUNDS=3 is quick
 	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) $(if $(ONLY),--only '$(ONLY)')
+
+bench-budgets: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure only what of the sidecar has a budget (a minute); fails beyond
+	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) --budgets

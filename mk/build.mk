@@ -42,7 +42,6 @@ UNIT_LIBS_net := -lcares
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
 UNIT_LIBS_core := -lgrpc -lgpr
 UNIT_LIBS_store := -lsqlite3
-UNIT_LIBS_sidecar_cluster := -lm
 
 LIB_UNITS := base crypto net http h2 pb gen0 gen rpc
 STORE_UNITS := store pattern

@@ -93,8 +93,10 @@ static void start_attempt(call *c) {
     c->state = CALL_WAITING;
     c->attempt_sent = 0;
     c->attempt_started = worker_now(c->worker);
-    const uint64_t id = weft_rng_u64(&c->worker->rng) | 1;
-    memcpy(c->attempt_span, &id, sizeof c->attempt_span);
+    if (!c->inbound) { /* else the call's span is what the app sees */
+        const uint64_t id = weft_rng_u64(&c->worker->rng) | 1;
+        memcpy(c->attempt_span, &id, sizeof c->attempt_span);
+    }
     const int rc = attempt_start(&c->attempt, c->upstream, c->route->priority, c->tried,
                                  c->tried_count, &error);
     if (rc < 0) {

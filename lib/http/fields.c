@@ -8,9 +8,8 @@
 
 static uint8_t class_of_cap(uint32_t cap) {
     /* Arrays are 128 bytes times a power of two: 8 KiB at most. */
+    if (__builtin_expect(cap == FIRST_CAP, 1)) return 1;
     switch (cap) {
-    case 16:
-        return 1;
     case 32:
         return 3;
     case 64:

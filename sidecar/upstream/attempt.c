@@ -19,6 +19,8 @@ int attempt_fail(attempt_error *error, attempt_fault fault, const char *format, 
 /* An endpoint that is known to be down is passed over while there is another. */
 static cluster_endpoint *pick(upstream_cluster *cluster, const cluster_endpoint *const *tried,
                               size_t tried_count, int64_t now) {
+    const cluster_set *set = cluster->set;
+    if (set->ready_count == 1) return set->ready[0];
     const cluster_endpoint *skip[2 * UPSTREAM_TRIED_MAX];
     size_t count = 0;
     for (size_t i = 0; i < tried_count && count < UPSTREAM_TRIED_MAX; i++) skip[count++] = tried[i];

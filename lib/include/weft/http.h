@@ -288,18 +288,18 @@ typedef struct http_fields {
     size_t bytes;
     uint32_t count;
     uint32_t cap;
-    /* Private, kept as fields come so that nobody has to look through the list: */
-    uint16_t
-        marks; /* flags and kinds of all fields; a field that was dropped may have left its own behind */
-    uint16_t twice; /* a bit for each place whose name came more than once */
-    uint8_t where
-        [HTTP_HOT_COUNT]; /* 1 + the place of the first field of a name that is hot, 255 at most;
-                                      0: there is none */
+    /* Private, kept as fields come so that nobody has to look through the list. marks: flags and kinds of
+     * all fields (one that was dropped may have left its own behind); twice: a bit for each place whose name
+     * came more than once; where: 1 + the place of the first field of a hot name, 255 at most, 0: none. */
+    uint16_t marks;
+    uint16_t twice;
+    uint8_t where[HTTP_HOT_COUNT];
 } http_fields;
 
 /* An empty list; nothing is allocated. _clear drops all fields and the array. */
 static inline void http_fields_init(http_fields *list, http_pool *pool) {
-    *list = (http_fields){.pool = pool};
+    __builtin_memset(list, 0, sizeof *list);
+    list->pool = pool;
 }
 void http_fields_free(http_fields *list); /* private */
 static inline void http_fields_clear(http_fields *list) {

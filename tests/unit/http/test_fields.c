@@ -87,17 +87,20 @@ static void test_syntax(void **state) {
     http_field *zero = http_field_new(pool, "x", 1, "a\0b", 3);
     assert_true(zero->flags & HTTP_FIELD_BAD);
     http_field_unref(zero);
-    /* Every byte at every place of values of every length up to 20. */
-    for (size_t len = 1; len <= 20; len++) {
+    /* Every byte at every place of values of every length up to 20; those that matter beyond. */
+    for (size_t len = 1; len <= 140; len++) {
         for (size_t at = 0; at < len; at++) {
             for (int c = 0; c < 256; c++) {
-                char value[20];
+                char value[140];
+                if (len > 20 && c > 9 && c != 31 && c != 32 && c != 127 && c != 128 && c != 255)
+                    continue;
                 memset(value, 'v', sizeof value);
                 value[at] = (char)c;
                 const int edge = (at == 0 || at + 1 == len) && (c == ' ' || c == '\t');
                 const int bad = edge || (c < 32 && c != '\t') || c == 127;
                 http_field *f = http_field_new(pool, "x", 1, value, len);
                 assert_int_equal((f->flags & HTTP_FIELD_BAD) != 0, bad);
+                assert_memory_equal(f->value, value, len);
                 http_field_unref(f);
             }
         }
@@ -201,6 +204,113 @@ static void test_memory(void **state) {
 
 #define GET ":method=GET;:scheme=http;:path=/;"
 
+/* ---- what lists know of their fields, against looking through them */
+
+static const char *const some_names[] = {":method", ":path",       "te",   "traceparent",
+                                         "host",    "grpc-status", "x-id", "user-agent"};
+#define SOME_NAMES (sizeof some_names / sizeof some_names[0])
+
+static void check_places(const http_fields *list) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < list->count; i++) bytes += strlen(list->at[i]->name) + 32 + 1;
+    assert_int_equal(list->bytes, bytes);
+    for (size_t n = 0; n < SOME_NAMES; n++) {
+        const http_name id = http_name_find(some_names[n], strlen(some_names[n]));
+        const http_field *first = NULL;
+        if (id == HTTP_NAME_OTHER) continue;
+        for (uint32_t i = 0; i < list->count && !first; i++)
+            if (list->at[i]->id == id) first = list->at[i];
+        assert_ptr_equal(http_fields_find(list, id), first);
+    }
+}
+
+/* Fields of one byte each; up to 400, so that places beyond what is remembered come too. */
+static void test_places(void **state) {
+    (void)state;
+    weft_rng rng;
+    weft_rng_seed(&rng, 5);
+    for (int round = 0; round < 300; round++) {
+        http_fields list, other;
+        http_fields_init(&list, pool);
+        http_fields_init(&other, pool);
+        const uint32_t most = round % 3 ? 12 : 400;
+        for (int step = 0; step < 60; step++) {
+            const char *name = some_names[weft_rng_below(&rng, SOME_NAMES)];
+            const http_name id = http_name_find(name, strlen(name));
+            const uint64_t what = weft_rng_below(&rng, 8);
+            if (what == 0 && id) {
+                assert_int_equal(http_fields_set(&list, field(name, "s")), 0);
+            } else if (what == 1 && id && round % 3) {
+                (void)http_fields_remove(&list, id);
+            } else if (what == 2 && list.count) {
+                http_fields_remove_at(&list, (uint32_t)weft_rng_below(&rng, list.count));
+            } else if (what == 3) {
+                assert_int_equal(http_fields_move(&other, &list), 0);
+                assert_int_equal(list.count, 0);
+                check_places(&list);
+                check_places(&other);
+                assert_int_equal(http_fields_copy(&list, &other), 0);
+                http_fields_clear(&other);
+            } else {
+                for (uint32_t n = most / 12; n && list.count < most; n--)
+                    assert_int_equal(http_fields_add_text(&list, name, "v"), 0);
+            }
+            check_places(&list);
+        }
+        http_fields_clear(&list);
+        assert_int_equal(list.count, 0);
+        check_places(&list);
+    }
+}
+
+static bool same_facts(const http_facts *a, const http_facts *b) {
+    return a->content_length == b->content_length && a->status == b->status && a->head == b->head &&
+           a->connect == b->connect && (a->reason == b->reason || !strcmp(a->reason, b->reason));
+}
+
+/* Lists that look like most go a short way: it must say what the long one says. */
+static void test_validate_short_way(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {
+        {":method", "POST"},     {":method", "HEAD"},  {":method", "CONNECT"},
+        {":method", ""},         {":scheme", "http"},  {":scheme", ""},
+        {":path", "/"},          {":path", "/a.B/C"},  {":path", "*"},
+        {":path", "a"},          {":path", ""},        {":authority", "h:1"},
+        {":authority", "u@h"},   {":authority", ""},   {":status", "200"},
+        {":status", "204"},      {":status", "20"},    {":status", "999"},
+        {":protocol", "x"},      {":unknown", "x"},    {"te", "trailers"},
+        {"te", "gzip"},          {"host", "h:1"},      {"content-length", "3"},
+        {"connection", "close"}, {"x-a", "v"},         {"X-A", "v"},
+        {"x-b", " v"},           {"traceparent", "t"}, {"grpc-status", "0"},
+    };
+    const size_t count = sizeof texts / sizeof texts[0];
+    /* What makes a good start of a request, so that some lists get far. */
+    static const size_t starts[] = {0, 4, 7, 11, 20, 25};
+    weft_rng rng;
+    weft_rng_seed(&rng, 6);
+    int good = 0;
+    for (int round = 0; round < 60000; round++) {
+        http_fields list;
+        http_facts quick, slow;
+        http_fields_init(&list, pool);
+        const size_t from_start = weft_rng_below(&rng, 7), more = weft_rng_below(&rng, 3);
+        for (size_t i = 0; i < from_start + more; i++) {
+            const size_t pick = i < from_start && weft_rng_below(&rng, 12)
+                                    ? starts[i]
+                                    : weft_rng_below(&rng, count);
+            assert_int_equal(http_fields_push(&list, field(texts[pick][0], texts[pick][1])), 0);
+        }
+        const http_section section = (http_section)weft_rng_below(&rng, 3);
+        const int rc = http_validate(&list, section, &quick);
+        list.marks = UINT16_MAX; /* as if there were something about every field */
+        assert_int_equal(http_validate(&list, section, &slow), rc);
+        assert_true(same_facts(&quick, &slow));
+        good += rc == 0;
+        http_fields_clear(&list);
+    }
+    assert_true(good > 3000);
+}
+
 static void test_validate(void **state) {
     (void)state;
     static const struct {
@@ -271,6 +381,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_intern, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_places, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_validate_short_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_validate, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

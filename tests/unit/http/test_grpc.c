@@ -270,6 +270,21 @@ static void test_trace(void **state) {
         if (http_traceparent_parse(bad[i], strlen(bad[i]), &trace) != WEFT_EPARSE)
             fail_msg("%s", bad[i]);
     }
+    /* Any character anywhere. */
+    for (size_t at = 0; at < 55; at++) {
+        const bool dash = at == 2 || at == 35 || at == 52;
+        for (int c = 0; c < 256; c++) {
+            char text[56];
+            memcpy(text, good, sizeof text);
+            text[at] = (char)c;
+            const bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+            const int rc = http_traceparent_parse(text, 55, &trace);
+            if ((rc == 0) != (dash ? c == '-' : digit)) fail_msg("%s", text);
+            if (rc || at < 2 || at > 51) continue;
+            http_traceparent_format(&trace, out);
+            assert_memory_equal(out, text, 55);
+        }
+    }
 }
 
 /* A field that nobody else has is written again in place. */
