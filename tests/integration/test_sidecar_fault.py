@@ -136,6 +136,7 @@ def test_kills(rig, certs):
         dying += dead - killed
         time.sleep(1.5)
         got = load.ask()
+        dying += got["p50"]  # as long as that calls are under way
         calls += got["ok"] + got["failed"]
         failed += got["failed"]
         check_killed(what, got, killed, dead)
@@ -147,7 +148,7 @@ def test_kills(rig, certs):
     seconds = time.monotonic() - begun
     load.end()
     assert calls >= 0.95 * RATE * seconds - 50, (calls, seconds)
-    # Half of the calls go to the one that is dying.
+    # Half of the calls go to the one that is dying; `dying` has what a busy machine adds, else nothing much.
     assert failed <= calls * MAY_FAIL + dying * RATE / 2, (failed, calls, dying)
     print(f"# {calls} calls in {seconds:.1f} s, {failed} failed")
 
