@@ -163,6 +163,7 @@ static int server_accept(net_listener *listener, net_conn *conn) {
     *p = (mesh_peer){.server = s, .alive = true};
     wire_init(&p->wire, H2_SERVER, s->host.env, &s->limits, &server_callbacks, &peer_ops);
     p->wire.net = conn;
+    if (s->host.mesh->tls) assert_int_equal(net_conn_set_tls(conn, s->host.mesh->tls), 0);
     net_conn_set_handler(conn, &peer_handler, p);
     return 0;
 }
@@ -370,6 +371,26 @@ void mesh_call_cancel(mesh_call *c) {
 
 void mesh_unary(mesh *m, mesh_call *c) { mesh_call_begin(m, c, 20, true, NULL); }
 
+/* ---- certificates */
+
+#define ECHO_ID "spiffe://mesh.local/ns/shop/sa/echo"
+
+void mesh_certify(mesh *m, int64_t lifetime) {
+    const int64_t now = MESH_START + mesh_now(m);
+    crypto_svid *svid = pki_svid(&m->pki, "/ns/shop/sa/echo", now, lifetime);
+    tls_context_unref(m->tls);
+    m->tls = pki_server(&m->pki, svid, net_sim_clock(m->sim));
+    crypto_svid_unref(svid);
+}
+
+static void identify(mesh *m) {
+    pki_init(&m->pki, "mesh.local", "mesh");
+    mesh_certify(m, PKI_DAY);
+    crypto_svid *svid = pki_svid(&m->pki, "/ns/shop/sa/user", MESH_START, PKI_DAY);
+    m->shared.cluster_tls[0] = pki_client(&m->pki, svid, ECHO_ID, net_sim_clock(m->sim));
+    crypto_svid_unref(svid);
+}
+
 /* ---- opening */
 
 static void endpoints_text(const mesh *m, const mesh_config *config, weft_buf *out) {
@@ -464,6 +485,7 @@ void mesh_build(mesh *m, const mesh_config *config) {
     s->cluster_tls = weft_calloc(m->snapshot->cluster_count, sizeof *s->cluster_tls);
     s->listener_tls = weft_calloc(m->snapshot->listener_count, sizeof *s->listener_tls);
     assert_true(s->publisher && s->clusters && s->cluster_tls && s->listener_tls);
+    if (config->mtls) identify(m);
     config_publish(s->publisher, m->snapshot);
     s->snapshot = m->snapshot;
     s->self_id = "";
@@ -524,6 +546,11 @@ void mesh_close(mesh *m) {
     }
     host_close(&m->host);
     net_sim_free(m->sim);
+    if (m->tls) {
+        tls_context_unref(m->tls);
+        tls_context_unref(m->shared.cluster_tls[0]);
+        pki_free(&m->pki);
+    }
     weft_free(m->shared.clusters);
     weft_free(m->shared.cluster_tls);
     weft_free(m->shared.listener_tls);

@@ -7,6 +7,7 @@
 #include "sidecar/call.h"
 #include "sidecar/upstream/wire.h"
 #include "sidecar/worker.h"
+#include "tests/support/pki.h"
 #include "weft/net_sim.h"
 
 #define MESH_SERVERS 4
@@ -86,6 +87,7 @@ typedef struct mesh_config {
     size_t servers;        /* that listen; 0: one */
     const char *endpoints; /* "10.0.1.1:80 gone:80" in place of the servers' addresses */
     bool dns;
+    bool mtls; /* between the sidecar and servers, which are spiffe://mesh.local/ns/shop/sa/echo */
     bool inbound;        /* the client is another sidecar, servers are the app */
     const char *route;   /* YAML within the route's action: "timeout: 1s, " … or NULL */
     const char *cluster; /* YAML lines within the cluster, each indented by four, or NULL */
@@ -104,7 +106,9 @@ struct mesh {
     bool client_up;
     mesh_server servers[MESH_SERVERS];
     size_t server_count;
-    int *strangers; /* not NULL: 1 while a loop other than the sidecar's takes its turn */
+    test_pki pki;
+    tls_context *tls; /* of servers, for connections from now on; NULL: plaintext */
+    int *strangers;   /* not NULL: 1 while a loop other than the sidecar's takes its turn */
 };
 
 /* Everything is up, nothing is connected but the client. */
@@ -123,6 +127,9 @@ void mesh_until(mesh *m, const bool *flag);
 int64_t mesh_now(const mesh *m); /* ns since mesh_open */
 uint64_t mesh_counter(mesh *m, telemetry_counter counter);
 cluster_shared *mesh_shared(mesh *m);
+
+/* From now on servers have a certificate issued now that lives so long; those there are keep theirs. */
+void mesh_certify(mesh *m, int64_t lifetime);
 
 /* ---- the client. POST /test.Echo/Get, gRPC, with `size` bytes; -1: headers only. More header fields as
  * "name", "value" pairs up to NULL. */

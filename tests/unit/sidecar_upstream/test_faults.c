@@ -84,9 +84,9 @@ static bool honest(const mesh_call *c) {
 }
 
 /* True when the allocation to fail was never asked for. */
-static bool sweep(size_t *good) {
+static bool sweep(size_t *good, bool mtls) {
     mesh_call c;
-    mesh_build(&m, &(mesh_config){.servers = 2, .route = ROUTE});
+    mesh_build(&m, &(mesh_config){.servers = 2, .route = ROUTE, .mtls = mtls});
     assert_int_equal(mesh_start(&m), 0);
     mesh_dial(&m);
     allocations = 0;
@@ -112,15 +112,23 @@ static bool sweep(size_t *good) {
     return allocations <= fail_at;
 }
 
-static void test_memory(void **state) {
-    (void)state;
+static void every_allocation(bool mtls) {
     size_t good = 0;
     weft_log_set_level(WEFT_LOG_OFF);
-    for (fail_at = 0; !sweep(&good); fail_at++) {}
+    for (fail_at = 0; !sweep(&good, mtls); fail_at++) {}
     weft_log_set_level(WEFT_LOG_INFO);
     print_message("%zu allocations, %zu calls went well all the same\n", fail_at, good);
     assert_true(fail_at > 30);
     assert_true(good >= 1); /* the last: nothing failed */
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    every_allocation(false);
+}
+static void test_memory_mtls(void **state) {
+    (void)state;
+    every_allocation(true);
 }
 
 /* Setting up fails cleanly, too. */
@@ -148,7 +156,8 @@ static void test_memory_at_start(void **state) {
 static void storm(uint64_t seed) {
     enum { CALLS = 24 };
     mesh_call calls[CALLS];
-    mesh_open(&m, &(mesh_config){.servers = 3, .route = ROUTE, .seed = seed});
+    mesh_open(&m,
+              &(mesh_config){.servers = 3, .route = ROUTE, .seed = seed, .mtls = seed % 4 == 0});
     const net_faults faults = {.latency_max = 20 * WEFT_NS_PER_MS,
                                .segment_max = 1 + (uint32_t)seed % 200,
                                .short_read = 100000,
@@ -192,6 +201,7 @@ static void test_network(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_mtls),
         cmocka_unit_test(test_memory_at_start),
         cmocka_unit_test(test_network),
     };

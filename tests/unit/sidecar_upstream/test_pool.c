@@ -403,6 +403,39 @@ static void test_age(void **state) {
     mesh_close(&m);
 }
 
+/* A connection does not outlive its peer's certificate: GOAWAY then, an end WIRE_GRACE later. */
+static void test_certificate_expires(void **state) {
+    (void)state;
+    mesh_call a, b, c;
+    mesh_open(&m, &(mesh_config){.mtls = true});
+    mesh_certify(&m, 60 * WEFT_NS_PER_S);
+    mesh_unary(&m, &a);
+    mesh_unary(&m, &b);
+    mesh_run(&m, 59000);
+    mesh_peer *old = mesh_at(&m, 0, 0)->peer;
+    assert_false(old->goaway);
+    mesh_run(&m, 1500);
+    assert_true(old->goaway);
+    mesh_answer(mesh_at(&m, 0, 0)); /* what was begun may end */
+    mesh_unary(&m, &c);             /* what is new meets the certificate that has expired */
+    mesh_run(&m, 0);
+    expect(&a, WEFT_OK, NULL);
+    expect(&c, WEFT_UNAVAILABLE, "expired");
+    mesh_certify(&m, PKI_DAY);
+    mesh_run(&m, 200);
+    mesh_unary(&m, &c);
+    mesh_run(&m, 0);
+    mesh_answer(mesh_at(&m, 0, 2));
+    mesh_run(&m, 0);
+    expect(&c, WEFT_OK, NULL);
+    assert_ptr_not_equal(mesh_at(&m, 0, 2)->peer, old);
+    mesh_run(&m, WIRE_GRACE / WEFT_NS_PER_MS + 3000);
+    expect(&b, WEFT_UNAVAILABLE, NULL); /* and cannot go on for ever */
+    assert_false(old->alive);
+    assert_int_equal(up(), 1);
+    mesh_close(&m);
+}
+
 /* ---- draining */
 
 static void test_drain(void **state) {
@@ -557,6 +590,7 @@ int main(void) {
         cmocka_unit_test(test_goaway_with_queue),
         cmocka_unit_test(test_long_streams_on_leaving),
         cmocka_unit_test(test_age),
+        cmocka_unit_test(test_certificate_expires),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_drain_limit),
         cmocka_unit_test(test_names),
