@@ -3,6 +3,7 @@
 #   BUILD=dir   where everything made goes (default build): several trees can build side by side
 #   CC=clang    the compiler     CFLAGS= LDFLAGS=  added to ours     V=1  show the commands
 #   JOBS=n      parallel jobs (default: all processors), as does -jn
+#   LTO=        without the whole-program optimisation of weft-sidecar (gcc only has it)
 
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables
 SHELL := /bin/bash

@@ -22,4 +22,5 @@ bench-sidecar: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure the sidecar beside its 
 	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) $(if $(ONLY),--only '$(ONLY)')
 
 bench-budgets: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure only what of the sidecar has a budget (a minute); fails beyond
+	@tests/bench/sidecar_instructions --build '$(BUILD)'
 	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) --budgets

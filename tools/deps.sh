@@ -11,7 +11,7 @@ build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libpr
 test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl
     clang g++ nodejs/node npm/npm'
 ci='valgrind libclang-rt-14-dev clang-format cppcheck debootstrap git'
-bench='haproxy nghttp2-proxy nginx'
+bench='haproxy nghttp2-proxy nginx valgrind'
 
 verbose=
 wanted=

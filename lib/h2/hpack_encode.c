@@ -203,10 +203,13 @@ static uint32_t put_usual(const hpack_encoder *encoder, const http_fields *list,
                 break;
             out = put_short(f, STATIC_COUNT + back, out);
         } else {
-            /* What comes with every request. */
-            const uint32_t back = (uint16_t)(next - slots[f->hash % HPACK_SLOTS]);
-            if (back - 1 >= held || back >= 127 - STATIC_COUNT || ring[(next - back) & mask] != f)
-                break;
+            /* What comes with every request; the second way is for two such that share a slot. */
+            uint32_t back = (uint16_t)(next - slots[f->hash % HPACK_SLOTS]);
+            if (back - 1 >= held || ring[(next - back) & mask] != f) {
+                back = (uint16_t)(next - slots[(f->hash + 1) % HPACK_SLOTS]);
+                if (back - 1 >= held || ring[(next - back) & mask] != f) break;
+            }
+            if (back >= 127 - STATIC_COUNT) break;
             *out++ = (uint8_t)(0x80 | (STATIC_COUNT + back));
         }
     }
