@@ -78,7 +78,7 @@ soak-calls: $(ALL) $(INT_PEERS) | $(DEPS_TEST) ## End 100,000 calls in every way
 	@COUNT=$(COUNT) $(RUN) tests/integration/test_sidecar_soak.py
 
 # One after another: each line is a make of its own that uses all processors.
-CI_STEPS := test conformance lint lint-test clang asan tsan soak-calls fuzz-replay fresh
+CI_STEPS := test conformance lint lint-test clang asan tsan soak-calls fuzz-replay bench-budgets fresh
 ci: ## Everything of test, and lint, clang, sanitizers, corpora, a fresh machine (15 minutes)
 	@tools/ci.sh '$(BUILD)' $(CI_STEPS)
 
