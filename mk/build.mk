@@ -8,6 +8,7 @@ CODEGEN_LIB := $(filter-out tools/codegen/main.c,$(CODEGEN_SRC))
 TOOL_SRC := $(call ctree,tools/weft)
 SHOP_SRC := $(call ctree,services/shop)
 TELEMETRY_SRC := $(call ctree,services/telemetry)
+CONTROL_SRC := $(call ctree,services/control)
 # Rooms of the sidecar, and the data path that is composed of them in sidecar/*.c.
 SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream
 SIDECAR_SRC := $(call cfiles,sidecar)
@@ -32,6 +33,10 @@ UNIT_shop := $(call objs,$(filter-out %/main.c,$(SHOP_SRC))) $(call gen_objs,$(f
 # OTLP and the query API: of the telemetry service, of those who send to it and who ask it.
 UNIT_otlp := $(call gen_objs,$(filter $(STAGE2),$(TELEMETRY_PROTOS)))
 UNIT_telemetry := $(call objs,$(filter-out %/main.c,$(TELEMETRY_SRC)))
+
+# The control plane's own contracts: of it, of sidecars and of `weft`.
+UNIT_controlgen := $(call gen_objs,$(filter $(STAGE2),$(CONTROL_PROTOS)))
+UNIT_control := $(call objs,$(filter-out services/control/main.c,$(CONTROL_SRC)))
 
 # Contracts of Envoy and of the sidecar itself: for the programs that read them, not for libweft.
 UNIT_envoy := $(call gen_objs,$(filter $(STAGE2),$(SIDECAR_PROTOS)))
@@ -70,8 +75,8 @@ $(BUILD)/obj/lto/%.o: %.c $(BUILD)/.flags | $(DEPS_BUILD)
 # What the generator is made of must not wait for what it generates.
 STAGE1_OBJS := $(UNIT_base) $(UNIT_pb) $(call objs,$(CODEGEN_SRC))
 $(STAGE1_OBJS): | $(GEN0_H)
-STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop telemetry $(SIDECAR_UNITS),$(UNIT_$u)) \
-    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC) $(TELEMETRY_SRC) $(SIDECAR_SRC)) $(call cfiles,deploy/demo))
+STAGE3_OBJS := $(foreach u,crypto net http h2 rpc core store pattern tool shop telemetry control $(SIDECAR_UNITS),$(UNIT_$u)) \
+    $(call objs,$(filter %/main.c,$(TOOL_SRC) $(SHOP_SRC) $(TELEMETRY_SRC) $(CONTROL_SRC) $(SIDECAR_SRC)) $(call cfiles,deploy/demo))
 $(STAGE3_OBJS) $(HOT_OBJS): | $(GEN0_H) $(GEN2_H)
 
 # ---- archives of units
@@ -84,11 +89,14 @@ endif
 endef
 unit_archives = $(foreach u,$1,$(if $(UNIT_$u),$(BUILD)/obj/unit/$u.a))
 unit_libs = $(foreach u,$1,$(if $(UNIT_$u),$(UNIT_LIBS_$u)))
-UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop otlp telemetry testgen testsupport
+UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop otlp telemetry control controlgen testgen testsupport
 # link UNITS: what to give the linker for them.
 link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as-needed $(call unit_libs,$1)
 # The transport is found through a weak symbol; this pulls C-core's in.
 USE_CORE := $(if $(UNIT_core),-Wl$(comma)-u$(comma)weft_transport_core)
+
+# What the control plane's program is linked of.
+CONTROL_PROGRAM_UNITS := control controlgen envoy $(LIB_UNITS) core $(STORE_UNITS)
 
 # ---- libraries: each as .a and .so
 SOMAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -133,6 +141,7 @@ CORE_PROGRAM_UNITS := $(LIB_UNITS) core $(STORE_UNITS)
 PROGRAMS := $(if $(wildcard tools/codegen/main.c),protoc-gen-weft) \
     $(if $(wildcard tools/weft/main.c),weft) $(if $(wildcard services/shop/main.c),weft-shop) \
     $(if $(wildcard services/telemetry/main.c),weft-telemetry) \
+    $(if $(wildcard services/control/main.c),weft-control) \
     $(if $(wildcard sidecar/main.c),weft-sidecar)
 # deploy/demo/NAME.c: the demo's own clients and auditors, a program weft-NAME each.
 DEMO_SRC := $(call cfiles,deploy/demo)

@@ -27,14 +27,15 @@ SHOP_PROTOS := $(filter shop/%,$(OUR))
 TOOL_PROTOS := $(filter weft/up/%,$(OUR))
 SIDECAR_PROTOS := $(filter envoy/% xds/% weft/sidecar/%,$(OUR))
 TELEMETRY_PROTOS := $(filter opentelemetry/% weft/telemetry/%,$(OUR))
+CONTROL_PROTOS := $(filter weft/control/% weft/mesh/% weft/config/%,$(OUR))
 LIB_PROTOS := $(filter google/%,$(OUR)) $(GRPC_LIB)
 TEST_PROTOS := $(GRPC_TEST) $(TEST_OWN)
-OTHER_PROTOS := $(filter-out $(SHOP_PROTOS) $(LIB_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS) $(TELEMETRY_PROTOS),$(OUR))
+OTHER_PROTOS := $(filter-out $(SHOP_PROTOS) $(LIB_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS) $(TELEMETRY_PROTOS) $(CONTROL_PROTOS),$(OUR))
 
 CODEGEN_SRC := $(call ctree,tools/codegen)
 CODEGEN_HDR := $(wildcard tools/codegen/*.h)
 ifneq (,$(filter tools/codegen/main.c,$(CODEGEN_SRC)))
-STAGE2 := $(LIB_PROTOS) $(SHOP_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS) $(TELEMETRY_PROTOS) $(OTHER_PROTOS) $(TEST_PROTOS)
+STAGE2 := $(LIB_PROTOS) $(SHOP_PROTOS) $(TOOL_PROTOS) $(SIDECAR_PROTOS) $(TELEMETRY_PROTOS) $(CONTROL_PROTOS) $(OTHER_PROTOS) $(TEST_PROTOS)
 STAGE2_WKT := $(WKT)
 endif
 

@@ -13,6 +13,7 @@ $(eval $(call program_rule,protoc-gen-weft,$(call objs,tools/codegen/main.c),cod
 $(eval $(call program_rule,weft,$(call objs,tools/weft/main.c),tool codegen otlp $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(eval $(call program_rule,weft-sidecar,$(call objs,sidecar/main.c) $(HOT_OBJS),$(filter-out $(HOT_UNITS),$(SIDECAR_PROGRAM_UNITS)),$(if $(HOT_OBJS),-flto -flto-partition=one),$(HOT_LIBS)))
 $(eval $(call program_rule,weft-telemetry,$(call objs,$(filter services/telemetry/main.c,$(TELEMETRY_SRC))),telemetry otlp $(CORE_PROGRAM_UNITS),$(USE_CORE)))
+$(eval $(call program_rule,weft-control,$(call objs,services/control/main.c),$(CONTROL_PROGRAM_UNITS),$(USE_CORE)))
 $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC))),shop $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(foreach p,$(DEMO_PROGRAMS),$(eval $(call program_rule,$p,$(call objs,deploy/demo/$(p:weft-%=%).c),shop $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 
@@ -37,7 +38,7 @@ TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry side
 TEST_UNITS_sidecar_admin := testsupport sidecar_admin sidecar_export sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb net crypto http base
 # Its contract is kept by the call above it, so the whole data path is there.
 TEST_UNITS_sidecar_upstream := testsupport $(SIDECAR_PROGRAM_UNITS)
-TEST_UNITS_all := testsupport testgen shop telemetry otlp tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
+TEST_UNITS_all := testsupport testgen shop control controlgen telemetry otlp tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
 UNIT_TEST_SRC := $(sort $(wildcard tests/unit/*/test_*.c))
 INT_TEST_C := $(sort $(wildcard tests/integration/test_*.c))
