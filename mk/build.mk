@@ -10,7 +10,7 @@ SHOP_SRC := $(call ctree,services/shop)
 TELEMETRY_SRC := $(call ctree,services/telemetry)
 CONTROL_SRC := $(call ctree,services/control)
 # Rooms of the sidecar, and the data path that is composed of them in sidecar/*.c.
-SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream
+SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream $(if $(wildcard sidecar/xds/*.c),xds)
 SIDECAR_SRC := $(call cfiles,sidecar)
 
 # Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
@@ -37,10 +37,14 @@ UNIT_telemetry := $(call objs,$(filter-out %/main.c,$(TELEMETRY_SRC)))
 # The control plane's own contracts: of it, of sidecars and of `weft`.
 UNIT_controlgen := $(call gen_objs,$(filter $(STAGE2),$(CONTROL_PROTOS)))
 UNIT_control := $(call objs,$(filter-out services/control/main.c,$(CONTROL_SRC)))
+UNIT_control_model := $(call objs,$(call cfiles,services/control/model))
+UNIT_control_build := $(call objs,$(call cfiles,services/control/build))
 
 # Contracts of Envoy and of the sidecar itself: for the programs that read them, not for libweft.
 UNIT_envoy := $(call gen_objs,$(filter $(STAGE2),$(SIDECAR_PROTOS)))
 $(foreach r,$(SIDECAR_ROOMS),$(eval UNIT_sidecar_$r := $(call objs,$(call cfiles,sidecar/$r))))
+# The part of the control plane that needs nothing but contracts: also tested by itself.
+UNIT_control_xds := $(call objs,$(call cfiles,services/control/xds))
 UNIT_sidecar := $(call objs,$(filter-out sidecar/main.c,$(SIDECAR_SRC)))
 SIDECAR_UNITS := sidecar $(SIDECAR_ROOMS:%=sidecar_%) envoy
 # What the sidecar's program is linked of: no C-core.
@@ -89,7 +93,7 @@ endif
 endef
 unit_archives = $(foreach u,$1,$(if $(UNIT_$u),$(BUILD)/obj/unit/$u.a))
 unit_libs = $(foreach u,$1,$(if $(UNIT_$u),$(UNIT_LIBS_$u)))
-UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop otlp telemetry control controlgen testgen testsupport
+UNITS := $(ALL_UNITS) $(SIDECAR_UNITS) codegen tool shop otlp telemetry control control_model control_build control_xds controlgen testgen testsupport
 # link UNITS: what to give the linker for them.
 link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as-needed $(call unit_libs,$1)
 # The transport is found through a weak symbol; this pulls C-core's in.

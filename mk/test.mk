@@ -33,11 +33,15 @@ TEST_UNITS_sidecar := testsupport sidecar http base
 TEST_UNITS_sidecar_telemetry := testsupport sidecar_telemetry base
 TEST_UNITS_sidecar_export := testsupport sidecar_export sidecar_telemetry base
 TEST_UNITS_sidecar_config := testsupport sidecar_config envoy gen gen0 pb base
+TEST_UNITS_sidecar_xds := testsupport control_xds sidecar_xds sidecar_config envoy gen gen0 pb base
+TEST_UNITS_control_xds := $(TEST_UNITS_sidecar_xds)
 TEST_UNITS_sidecar_route := testsupport sidecar_route sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_cluster := testsupport sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb base
 TEST_UNITS_sidecar_admin := testsupport sidecar_admin sidecar_export sidecar_cluster sidecar_telemetry sidecar_config envoy gen gen0 pb net crypto http base
 # Its contract is kept by the call above it, so the whole data path is there.
 TEST_UNITS_sidecar_upstream := testsupport $(SIDECAR_PROGRAM_UNITS)
+TEST_UNITS_control_model := testsupport control_model controlgen gen gen0 pb store base
+TEST_UNITS_control_build := testsupport control_build control_model controlgen sidecar_config envoy gen gen0 pb store base
 TEST_UNITS_all := testsupport testgen shop control controlgen telemetry otlp tool codegen $(SIDECAR_UNITS) $(ALL_UNITS)
 
 UNIT_TEST_SRC := $(sort $(wildcard tests/unit/*/test_*.c))

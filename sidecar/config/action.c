@@ -123,7 +123,15 @@ const config_retry *build_retry(config_build *b, const EnvoyRoute__RetryPolicy *
 
 /* ---- clusters */
 
+/* Stands for clusters that are not looked for. */
+static const config_cluster some_cluster = {.name = ""};
+
 const config_cluster *build_find_cluster(config_build *b, const char *field, const char *name) {
+    if (b->partial) {
+        if (!*name) build_missing(b, field, NULL);
+        if (*name && b->wanted && weft_map_put(b->wanted, name, NULL)) b->rc = WEFT_ENOMEM;
+        return &some_cluster;
+    }
     if (!*name) {
         build_missing(b, field, NULL);
         return NULL;

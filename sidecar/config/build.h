@@ -1,6 +1,7 @@
 /* From messages to a snapshot: between the files of this room. Private to sidecar/config.
  *
  *   load.c      file, text or wire → bootstrap message → snapshot
+ *   resource.c  one resource from a control plane; all of them to a snapshot
  *   build.c     where we are, what is wrong, typed extensions, durations, ranges
  *   place.c     a path's line in the text
  *   address.c   addresses, what plaintext is allowed
@@ -61,6 +62,9 @@ typedef struct config_build {
     weft_map names;     /* listeners and clusters, "l/name" and "c/name" → 1 + index */
     weft_map addresses; /* of listeners: text → what */
     uint32_t routes;    /* ids given */
+    bool dynamic;       /* a control plane says more: lists may be empty */
+    bool partial;       /* one resource: what it needs of others is not there */
+    weft_map *wanted;   /* partial: names of clusters that routes lead to */
 } config_build;
 
 /* ---- build.c */
@@ -134,6 +138,11 @@ void build_http(config_build *b, const char *field, const EnvoyCore__HttpProtoco
 
 void build_listener(config_build *b, const EnvoyListener__Listener *from, config_listener *out);
 void build_cluster(config_build *b, const EnvoyCluster__Cluster *from, config_cluster *out);
+/* The endpoints of cluster `out`, called `cluster` in messages. */
+void build_endpoints(config_build *b, const EnvoyEndpoint__ClusterLoadAssignment *from, bool tls,
+                     config_cluster *out);
+/* From the stream that this came on; reports at `field` otherwise. */
+bool build_ads(config_build *b, const char *field, const EnvoyCore__ConfigSource *from);
 void build_balance(config_build *b, const EnvoyCluster__Cluster *from, config_cluster *out);
 void build_thresholds(config_build *b, const EnvoyCluster__CircuitBreakers *from,
                       config_cluster *out);

@@ -123,32 +123,62 @@ static void take_groups(gathering *g, const EnvoyEndpoint__ClusterLoadAssignment
     check_locality_weights(b, from);
 }
 
+void build_endpoints(config_build *b, const EnvoyEndpoint__ClusterLoadAssignment *from, bool tls,
+                     config_cluster *out) {
+    size_t count = 0;
+    for (size_t i = 0; i < from->n_endpoints; i++) count += from->endpoints[i]->n_lb_endpoints;
+    if (!count && !b->dynamic) build_missing(b, "endpoints", "at least one lb_endpoints");
+    if (count > ENDPOINTS_MAX)
+        build_wrong(b, "endpoints", NULL, "has %zu endpoints, more than %d", count, ENDPOINTS_MAX);
+    gathering g = {.b = b, .out = out, .tls = tls};
+    g.list = count <= ENDPOINTS_MAX ? build_alloc(b, count, sizeof *g.list) : NULL;
+    weft_map_init(&g.seen, ENDPOINTS_MAX);
+    out->endpoints = g.list;
+    if (g.list) take_groups(&g, from);
+    weft_map_free(&g.seen, NULL);
+}
+
 static void take_assignment(config_build *b, const EnvoyCluster__Cluster *from,
                             config_cluster *out) {
     const EnvoyEndpoint__ClusterLoadAssignment *all = from->load_assignment;
-    size_t count = 0;
     if (!all) {
-        build_missing(b, "load_assignment", NULL);
+        if (!b->partial || from->type != ENVOY_CLUSTER__CLUSTER__DISCOVERY_TYPE__EDS)
+            build_missing(b, "load_assignment", NULL);
         return;
     }
-    for (size_t i = 0; i < all->n_endpoints; i++) count += all->endpoints[i]->n_lb_endpoints;
     build_in(b, "load_assignment");
     if (*all->cluster_name && strcmp(all->cluster_name, from->name) != 0)
         build_wrong(b, "cluster_name", NULL, "\"%.100s\" is not the name of this cluster",
                     all->cluster_name);
-    if (!count) build_missing(b, "endpoints", "at least one lb_endpoints");
-    if (count > ENDPOINTS_MAX)
-        build_wrong(b, "endpoints", NULL, "has %zu endpoints, more than %d", count, ENDPOINTS_MAX);
-    gathering g = {.b = b, .out = out, .tls = from->transport_socket != NULL};
-    g.list = count <= ENDPOINTS_MAX ? build_alloc(b, count, sizeof *g.list) : NULL;
-    weft_map_init(&g.seen, ENDPOINTS_MAX);
-    out->endpoints = g.list;
-    if (g.list) take_groups(&g, all);
-    weft_map_free(&g.seen, NULL);
+    build_endpoints(b, all, from->transport_socket != NULL, out);
     build_up(b);
 }
 
 /* ---- discovery */
+
+bool build_ads(config_build *b, const char *field, const EnvoyCore__ConfigSource *from) {
+    if (!from) return build_missing(b, field, "ads: {}");
+    if (from->config_source_specifier_case ==
+            ENVOY_CORE__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_ADS ||
+        from->config_source_specifier_case ==
+            ENVOY_CORE__CONFIG_SOURCE__CONFIG_SOURCE_SPECIFIER_SELF)
+        return true;
+    return build_wrong(b, field, "ads: {} or self: {}", "not supported");
+}
+
+static void take_eds(config_build *b, const EnvoyCluster__Cluster *from) {
+    if (!b->partial) {
+        build_wrong(b, "type", "STATIC or STRICT_DNS",
+                    "EDS is not supported in a file: there is no control plane to ask");
+        return;
+    }
+    if (from->load_assignment)
+        build_wrong(b, "load_assignment", "remove it", "the cluster is of type EDS");
+    if (!from->eds_cluster_config)
+        build_missing(b, "eds_cluster_config", "eds_config: {ads: {}}");
+    else
+        build_ads(b, "eds_cluster_config.eds_config", from->eds_cluster_config->eds_config);
+}
 
 static void take_discovery(config_build *b, const EnvoyCluster__Cluster *from,
                            config_cluster *out) {
@@ -165,8 +195,7 @@ static void take_discovery(config_build *b, const EnvoyCluster__Cluster *from,
         out->discovery = CONFIG_DNS;
         break;
     case ENVOY_CLUSTER__CLUSTER__DISCOVERY_TYPE__EDS:
-        build_wrong(b, "type", "STATIC or STRICT_DNS",
-                    "EDS is not supported in a file: there is no control plane to ask");
+        take_eds(b, from);
         return;
     default:
         build_wrong(b, "type", "STATIC or STRICT_DNS", "not supported");

@@ -96,14 +96,27 @@ static void take_http_filters(config_build *b, const EnvoyHcm__HttpConnectionMan
     }
 }
 
-static const config_table *take_routes(config_build *b,
-                                       const EnvoyHcm__HttpConnectionManager *from) {
-    switch (from->route_specifier_case) {
-    case ENVOY_HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
-        return build_table(b, from->route_config);
-    case ENVOY_HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS:
+static void take_rds(config_build *b, const EnvoyHcm__Rds *from) {
+    if (!b->partial) {
         build_wrong(b, "rds", "write the routes into route_config",
                     "not supported in a file: there is no control plane to ask");
+        return;
+    }
+    if (!*from->route_config_name) build_missing(b, "rds.route_config_name", NULL);
+    build_ads(b, "rds.config_source", from->config_source);
+}
+
+static const config_table *take_routes(config_build *b,
+                                       const EnvoyHcm__HttpConnectionManager *from) {
+    const config_table *table = NULL;
+    switch (from->route_specifier_case) {
+    case ENVOY_HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
+        build_in(b, "route_config");
+        table = build_table(b, from->route_config);
+        build_up(b);
+        return table;
+    case ENVOY_HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS:
+        take_rds(b, from->rds);
         break;
     case ENVOY_HCM__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_SCOPED_ROUTES:
         build_unsupported(b, "scoped_routes", "route_config is");

@@ -19,6 +19,7 @@
 #include "weft/sidecar/v1/service.weft.h"
 
 #define ARENA_MAX ((size_t)256 << 20)
+#define ASSEMBLED_MAX ((size_t)64 << 20) /* bytes of what a control plane said */
 #define LISTENERS_MAX 1000u
 #define CLUSTERS_MAX 100000u
 
@@ -121,7 +122,8 @@ static void build_clusters(config_build *b,
 static void build_listeners(config_build *b,
                             const EnvoyBootstrap__Bootstrap__StaticResources *from) {
     const size_t count = from->n_listeners;
-    if (!count) build_missing(b, "listeners", "a sidecar without them has nothing to do");
+    if (!count && !b->dynamic)
+        build_missing(b, "listeners", "a sidecar without them has nothing to do");
     if (count > LISTENERS_MAX) {
         build_wrong(b, "listeners", NULL, "has more than %u", LISTENERS_MAX);
         return;
@@ -198,6 +200,10 @@ static void set_version(config_build *b, const EnvoyBootstrap__Bootstrap *from) 
 static void build_all(config_build *b, const EnvoyBootstrap__Bootstrap *from) {
     build_node(b, from->node);
     build_admin(b, from->admin);
+    if (!from->static_resources && b->dynamic) {
+        set_version(b, from);
+        return;
+    }
     if (!from->static_resources) {
         build_missing(b, "static_resources", "it says where to listen and where to send");
         return;
@@ -256,6 +262,7 @@ static int freeze(weft_arena *arena, const EnvoyBootstrap__Bootstrap *from, cons
                             .file = options ? options->file : NULL,
                             .place = from_wire ? NULL : config_place_new(scratch, text, len),
                             .options = options,
+                            .dynamic = options && options->dynamic,
                             .owner = owner,
                             .snapshot = &owner->snapshot};
         weft_map_init(&b->names, 0);
@@ -338,7 +345,8 @@ int config_load(const char *path, const config_options *options, config_snapshot
 
 int config_from_wire(const uint8_t *data, size_t len, const config_options *options,
                      config_snapshot **out, weft_diags *diags) {
-    const weft_guard_limits limits = {.max_bytes = CONFIG_FILE_MAX};
+    const bool dynamic = options && options->dynamic;
+    const weft_guard_limits limits = {.max_bytes = dynamic ? ASSEMBLED_MAX : CONFIG_FILE_MAX};
     const char *why = "";
     int rc = 0;
     weft_arena *arena = weft_arena_new(ARENA_MAX);

@@ -21,6 +21,8 @@ typedef struct config_options {
     /* Of config_registry_new, for those who load often: made and freed each time where this is NULL
      * (about a millisecond). Must outlive the snapshot. */
     const struct weft_registry *registry;
+    /* A control plane says more: listeners, clusters' endpoints and virtual hosts may be missing. */
+    bool dynamic;
 } config_options;
 
 /* All types a bootstrap may hold. NULL when memory is out; free with weft_registry_free. Any thread

@@ -61,7 +61,7 @@ static void take_routes(config_build *b, const EnvoyRoute__VirtualHost *from, co
     config_route *routes = build_alloc(b, from->n_routes, sizeof *routes);
     const config_retry *retry = NULL;
     if (!routes) return;
-    if (!from->n_routes) build_missing(b, "routes", NULL);
+    if (!from->n_routes && !b->dynamic) build_missing(b, "routes", NULL);
     if (from->retry_policy) retry = build_retry(b, from->retry_policy, NULL);
     for (size_t i = 0; i < from->n_routes; i++) {
         config_route *route = &routes[i];
@@ -111,10 +111,9 @@ const config_table *build_table(config_build *b, const EnvoyRoute__RouteConfigur
     if (!table || !vhosts) return NULL;
     weft_map_init(&seen, 0);
     weft_map_init(&names, 0);
-    build_in(b, "route_config");
     table->name = build_copy(b, from->name);
-    if (!from->n_virtual_hosts) build_missing(b, "virtual_hosts", NULL);
-    if (from->validate_clusters && !from->validate_clusters->value)
+    if (!from->n_virtual_hosts && !b->dynamic) build_missing(b, "virtual_hosts", NULL);
+    if (from->validate_clusters && !from->validate_clusters->value && !b->dynamic)
         build_wrong(b, "validate_clusters", "remove it", "clusters of a file must be in it");
     for (size_t i = 0; i < from->n_virtual_hosts; i++) {
         build_at(b, "virtual_hosts", i);
@@ -129,6 +128,5 @@ const config_table *build_table(config_build *b, const EnvoyRoute__RouteConfigur
     if (!b->rc) build_table_index(b, table);
     weft_map_free(&seen, NULL);
     weft_map_free(&names, NULL);
-    build_up(b);
     return table;
 }
