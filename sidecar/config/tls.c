@@ -161,6 +161,8 @@ static void take_certificates(config_build *b, const EnvoyTls__CommonTlsContext 
                               config_tls *tls) {
     if (from->n_tls_certificate_sds_secret_configs)
         build_unsupported(b, "tls_certificate_sds_secret_configs", "tls_certificates is");
+    if (from->tls_certificate_provider_instance)
+        build_unsupported(b, "tls_certificate_provider_instance", "tls_certificates is");
     if (from->n_tls_certificates > 1)
         build_wrong(b, "tls_certificates[1]", "one is", "several certificates are not supported");
     if (!from->n_tls_certificates) {
@@ -191,6 +193,8 @@ static bool take_validation(config_build *b, const EnvoyTls__CommonTlsContext *f
         return true;
     }
     build_in(b, "validation_context");
+    if (from->validation_context->ca_certificate_provider_instance)
+        build_unsupported(b, "ca_certificate_provider_instance", "trusted_ca is");
     tls->ca_file = take_file(b, "trusted_ca", from->validation_context->trusted_ca);
     take_names(b, from->validation_context, tls);
     build_up(b);
