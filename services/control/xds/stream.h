@@ -4,8 +4,8 @@
  *                                      ├─► what is owed ──► xds_stream_next ──► response
  *     build   ──► xds_stream_set ──────┘
  *
- * A stream is told what its client should have (a set of resources per type, made by
- * services/control/build for this client) and what the client says. Asked, it hands out the next
+ * A stream is told what its client should have (made by services/control/build for
+ * this client) and what the client says. Asked, it hands out the next
  * response to send, if one is owed now: make before break (clusters, endpoints, listeners, routes;
  * clusters that are gone stay until the routes that do without them were accepted), one response of
  * a type in flight, nothing that the client has already.
@@ -24,44 +24,22 @@
 #include <stdint.h>
 
 #include "envoy/service/discovery/v3/discovery.pb-c.h"
+#include "services/control/build/build.h"
 #include "weft/arena.h"
 #include "weft/error.h"
-
-/* In the order in which they are sent. */
-typedef enum xds_type { XDS_CLUSTER, XDS_ENDPOINTS, XDS_LISTENER, XDS_ROUTES, XDS_TYPES } xds_type;
-
-/* "type.googleapis.com/envoy.config.cluster.v3.Cluster" … */
-const char *xds_type_url(xds_type type);
-/* XDS_TYPES when it is none of ours. */
-xds_type xds_type_of(const char *url);
 
 #define XDS_STREAM_NAMES_MAX 20000u   /* names one client may ask for, of a type */
 #define XDS_STREAM_NAME_BYTES 512u    /* of one name */
 #define XDS_STREAM_REASON_BYTES 1024u /* of why a response was refused, what is kept of it */
-#define XDS_VERSION_TEXT 17           /* 16 hex digits */
-#define XDS_STREAM_ACK_WAIT_S 15 /* a client that does not answer holds up other types so long */
-
-/* One resource as its client should have it. */
-typedef struct xds_resource {
-    const char *name;
-    uint64_t version;    /* hash of the content; equal content, equal version */
-    const uint8_t *data; /* the message, serialized: the value of an Any */
-    size_t len;
-} xds_resource;
-
-/* What one client should have: sorted by name (strcmp), names unique, of each type. Borrowed by a
- * stream until the next xds_stream_set or its end; routes and listeners lead only to clusters that
- * are in the same set. */
-typedef struct xds_set {
-    const xds_resource *items[XDS_TYPES];
-    size_t counts[XDS_TYPES];
-} xds_set;
+#define XDS_STREAM_VERSION_TEXT 17    /* 16 hex digits */
+#define XDS_STREAM_ACK_WAIT_S 15      /* who does not answer holds up later types so long */
 
 typedef struct xds_stream xds_stream;
 
-/* `set` may be NULL: nothing is known yet, and nothing is sent. `identifier` goes into responses; ""
- * for none. Both are borrowed. NULL when memory is out. */
-xds_stream *xds_stream_new(const xds_set *set, const char *identifier) WEFT_MUST_USE;
+/* `output` is what the client should have; `identifier` goes into responses, "" for none. Both are
+ * borrowed, the output until the next xds_stream_set or the end. NULL when memory is out. */
+xds_stream *xds_stream_new(const control_build_output *output,
+                           const char *identifier) WEFT_MUST_USE;
 void xds_stream_free(xds_stream *stream);
 
 /* The client's next message; read, not kept. WEFT_ENOMEM; WEFT_ELIMIT or WEFT_EINVAL, when the
@@ -70,12 +48,12 @@ void xds_stream_free(xds_stream *stream);
 int xds_stream_request(xds_stream *stream, const EnvoyDiscovery__DiscoveryRequest *request,
                        const char **why) WEFT_MUST_USE;
 
-/* What the client should have from now on. The old set may be freed afterwards. WEFT_ENOMEM leaves
- * all as it was. */
-int xds_stream_set(xds_stream *stream, const xds_set *set) WEFT_MUST_USE;
+/* What the client should have from now on. The old output, which must still be there, may be freed
+ * afterwards. WEFT_ENOMEM leaves the old one in force. */
+int xds_stream_set(xds_stream *stream, const control_build_output *output) WEFT_MUST_USE;
 
 /* The next response to send at `now` (ns, monotonic), in `arena`; 1 when there is one, 0 when not,
- * WEFT_ENOMEM. Resources are borrowed from the set: pack it before that is freed. Call until 0 after
+ * WEFT_ENOMEM. Resources are borrowed from the output: pack it before that is freed. Call until 0 after
  * every request, set, and at xds_stream_wake. */
 int xds_stream_next(xds_stream *stream, int64_t now, weft_arena *arena,
                     EnvoyDiscovery__DiscoveryResponse **out) WEFT_MUST_USE;
@@ -85,24 +63,24 @@ int64_t xds_stream_wake(const xds_stream *stream);
 
 /* ---- what a client wants and has */
 
-/* Calls `each` with every name the client asked for that its set does not have: to build for it. */
-void xds_stream_wants(const xds_stream *stream, xds_type type,
+/* Calls `each` with every name the client asked for that its output does not have: to build for it. */
+void xds_stream_wants(const xds_stream *stream, control_xds_type type,
                       void (*each)(void *user, const char *name), void *user);
 
-typedef struct xds_status {
+typedef struct xds_stream_state {
     bool subscribed;
     bool wildcard;
-    size_t names;                    /* asked for by name */
-    size_t resources;                /* told */
-    char version[XDS_VERSION_TEXT];  /* last sent */
-    char accepted[XDS_VERSION_TEXT]; /* last accepted; "" none */
-    bool in_flight;                  /* sent and not answered */
-    bool refused;                    /* the last answer was a refusal */
-    const char *reason;              /* of it; "" none. Until the next request */
+    size_t names;                           /* asked for by name */
+    size_t resources;                       /* told */
+    char version[XDS_STREAM_VERSION_TEXT];  /* last sent */
+    char accepted[XDS_STREAM_VERSION_TEXT]; /* last accepted; "" none */
+    bool in_flight;                         /* sent and not answered */
+    bool refused;                           /* the last answer was a refusal */
+    const char *reason;                     /* of it; "" none. Until the next request */
     uint64_t sent, acks, nacks, stale;
-} xds_status;
+} xds_stream_state;
 
-xds_status xds_stream_status(const xds_stream *stream, xds_type type);
+xds_stream_state xds_stream_status(const xds_stream *stream, control_xds_type type);
 
 /* Everything the client asked for was told and accepted. */
 bool xds_stream_settled(const xds_stream *stream);
