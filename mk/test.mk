@@ -28,6 +28,7 @@ TEST_UNITS_net := testsupport net crypto base
 TEST_UNITS_wire := testsupport h2 http net crypto base
 TEST_UNITS_pb := testsupport testgen gen gen0 pb base
 TEST_UNITS_store := testsupport store base
+TEST_UNITS_telemetry := testsupport telemetry otlp rpc gen gen0 store pb net crypto http h2 base
 TEST_UNITS_codegen := testsupport codegen testgen gen gen0 pb base
 TEST_UNITS_sidecar := testsupport sidecar http base
 TEST_UNITS_sidecar_telemetry := testsupport sidecar_telemetry base
