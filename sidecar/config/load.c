@@ -362,7 +362,12 @@ int config_from_wire(const uint8_t *data, size_t len, const config_options *opti
     return rc;
 }
 
-/* ---- back to text */
+/* ---- back to messages and text */
+
+const ProtobufCMessage *config_node_message(const config_snapshot *snapshot) {
+    const EnvoyCore__Node *node = ((const config_owner *)snapshot)->source->node;
+    return node ? &node->base : NULL;
+}
 
 int config_dump(const config_snapshot *snapshot, weft_buf *out) {
     const config_owner *owner = (const config_owner *)snapshot;

@@ -44,6 +44,10 @@ int config_parse(const char *text, size_t len, const config_options *options, co
 int config_from_wire(const uint8_t *data, size_t len, const config_options *options,
                      config_snapshot **out, weft_diags *diags) WEFT_MUST_USE;
 
+/* The node of the file a snapshot was made from, an envoy.config.core.v3.Node; NULL: it has none.
+ * Lives as long as the snapshot. */
+const ProtobufCMessage *config_node_message(const config_snapshot *snapshot);
+
 /* What the snapshot was made from, as JSON: {"version":…,"bootstrap":{…}}. Keys are never in it:
  * TLS material comes from files only. WEFT_ENOMEM, WEFT_ELIMIT. */
 int config_dump(const config_snapshot *snapshot, weft_buf *out) WEFT_MUST_USE;

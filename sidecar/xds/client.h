@@ -39,6 +39,8 @@ typedef struct xds_client_options {
      * is taken. */
     config_snapshot *base;
     const config_options *config; /* how to check; copied, what it points to is borrowed */
+    /* What to say of ourselves; borrowed. NULL: what the bootstrap file says. */
+    const EnvoyCore__Node *node;
     /* Listeners to ask for by name; with none, and for clusters too then, everything. By name,
      * clusters are those that routes lead to and those of xds_client_want. */
     const char *const *listeners;
@@ -81,6 +83,10 @@ int xds_client_want(xds_client *client, const char *cluster) WEFT_MUST_USE;
 
 /* Everything that was asked for is there and warm. */
 bool xds_client_ready(const xds_client *client);
+
+/* Why what is warm makes no snapshot (addresses that are taken, for example); "" when it does. The
+ * last one stays in force. */
+const char *xds_client_problem(const xds_client *client);
 
 typedef struct xds_client_status {
     bool open;
