@@ -143,6 +143,7 @@ int tls_verify_peer(X509_STORE_CTX *store, void *user) {
     crypto_why why = {"out of memory"};
     crypto_verdict verdict = CRYPTO_NO_MEMORY;
     const unsigned char *alpn;
+    if (config->unverified) return 1;
     unsigned alpn_size = 0;
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
     if (config->role == TLS_CLIENT && !alpn_size) {
@@ -225,7 +226,10 @@ static const char *check_config(const tls_config *config) {
     if (config->role == TLS_SERVER && !config->svid) return "a server needs a certificate and key";
     if (config->no_peer_cert && config->role == TLS_CLIENT)
         return "a client always asks for the server's certificate";
-    if (!config->bundle && !config->no_peer_cert) return "a trust bundle is needed";
+    if (config->unverified && (config->role == TLS_SERVER || config->svid))
+        return "only a client without identity may leave its server unverified";
+    if (!config->bundle && !config->no_peer_cert && !config->unverified)
+        return "a trust bundle is needed";
     if (config->alpn_count > TLS_ALPN_MAX) return "too many protocols (ALPN)";
     for (size_t i = 0; config->alpn && i < config->alpn_count; i++)
         if (!*config->alpn[i] || strlen(config->alpn[i]) > 255)
@@ -235,7 +239,8 @@ static const char *check_config(const tls_config *config) {
         if (crypto_spiffe_parse(config->ids[i], strlen(config->ids[i]), &id, &fault)) return fault;
     if (config->domain && !crypto_domain_valid(config->domain))
         return "the trust domain is invalid";
-    const bool named = config->id_count || config->dns_count || config->any_cert;
+    const bool named =
+        config->id_count || config->dns_count || config->any_cert || config->unverified;
     if (config->role == TLS_CLIENT && !named)
         return "the server's identities are needed: a client that takes any server has no mTLS";
     if (!named && !config->no_peer_cert && !config->domain &&
@@ -269,7 +274,9 @@ static int set_up(tls_context *context) {
     SSL_CTX_set_cert_verify_callback(ssl, tls_verify_peer, context);
     SSL_CTX_set_verify(ssl,
                        config->no_peer_cert ? SSL_VERIFY_NONE
-                                            : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                       : config->peer_cert_optional
+                           ? SSL_VERIFY_PEER
+                           : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                        NULL);
     if (!SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) ||
         !SSL_CTX_set_max_proto_version(ssl, TLS1_3_VERSION) || !SSL_CTX_set_num_tickets(ssl, 0) ||

@@ -75,7 +75,14 @@ typedef struct tls_config {
     const char *const *dns;
     size_t dns_count;
     bool any_cert;
-    bool no_peer_cert;       /* server: do not ask for a certificate (a gateway's public side) */
+    bool no_peer_cert; /* server: do not ask for a certificate (a gateway's public side) */
+    bool
+        peer_cert_optional; /* server: ask, and let in who has none; one that is shown must be good. For a
+                              * control plane, whose joiners have none yet: peer_id is then "" */
+    bool
+        unverified; /* client: takes any server, whose certificate is then not looked at. For what is
+                              * public and checked by other means (a bundle against its pin), never for a
+                              * secret. `bundle` may be NULL, names are not looked at */
     const char *server_name; /* client: SNI, or NULL */
     const char *const *alpn; /* in order of preference; NULL: "h2" alone */
     size_t alpn_count;       /* <= 8 */
