@@ -42,9 +42,13 @@ typedef struct control {
     join_desk desk;
 
     pthread_mutex_t registry_lock;
-    registry *members;      /* under it */
+    registry *members; /* under it */
+    world_slot world;  /* what nodes are built from; published by the ticker */
+
+    /* The ticker's own. */
+    world_docs *current;    /* NULL before the first */
+    uint64_t built_version; /* of the registry, in the present world */
     uint64_t saved_version; /* of the registry, as last written to the state folder */
-    world_slot world;       /* what nodes are built from; published by the ticker */
 
     pthread_mutex_t lock; /* the ticker's */
     pthread_cond_t wake;

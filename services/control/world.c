@@ -5,14 +5,33 @@
 
 #include "weft/clock.h"
 
-world *world_new(weft_arena *arena, const model_set *set, const registry_view *view) {
+world_docs *world_docs_new(weft_arena *arena, const model_set *set, int64_t sequence) {
+    world_docs *docs = weft_arena_calloc(arena, 1, sizeof *docs);
+    if (!docs) {
+        weft_arena_free(arena);
+        return NULL;
+    }
+    docs->arena = arena;
+    docs->set = set;
+    docs->sequence = sequence;
+    atomic_init(&docs->refs, 1);
+    return docs;
+}
+
+void world_docs_unref(world_docs *docs) {
+    if (docs && atomic_fetch_sub_explicit(&docs->refs, 1, memory_order_acq_rel) == 1)
+        weft_arena_free(docs->arena);
+}
+
+world *world_new(weft_arena *arena, world_docs *docs, const registry_view *view) {
     world *w = weft_arena_calloc(arena, 1, sizeof *w);
     if (!w) {
         weft_arena_free(arena);
         return NULL;
     }
     w->arena = arena;
-    w->set = set;
+    w->docs = docs;
+    (void)atomic_fetch_add_explicit(&docs->refs, 1, memory_order_relaxed);
     w->view = *view;
     atomic_init(&w->refs, 1);
     return w;
@@ -24,8 +43,9 @@ world *world_ref(world *w) {
 }
 
 void world_unref(world *w) {
-    if (w && atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) == 1)
-        weft_arena_free(w->arena);
+    if (!w || atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) != 1) return;
+    world_docs_unref(w->docs);
+    weft_arena_free(w->arena);
 }
 
 void world_slot_init(world_slot *slot) {

@@ -9,18 +9,30 @@
 #include "services/control/model/model.h"
 #include "services/control/model/registry_view.h"
 
-typedef struct world {
+/* One revision of the documents: many worlds share it. */
+typedef struct world_docs {
     weft_arena *arena; /* holds all of it */
     const model_set *set;
+    int64_t sequence; /* of the head */
+    atomic_uint refs;
+} world_docs;
+
+/* Takes the arena over; NULL: memory is out, and the arena is freed. */
+world_docs *world_docs_new(weft_arena *arena, const model_set *set, int64_t sequence);
+void world_docs_unref(world_docs *docs); /* NULL is allowed */
+
+typedef struct world {
+    weft_arena *arena; /* holds the view and this */
+    world_docs *docs;
     registry_view view;
-    int64_t documents; /* sequence of the head */
-    uint64_t members;  /* version of the registry */
-    uint64_t number;   /* of this world, from 1 */
+    uint64_t members; /* version of the registry */
+    uint64_t number;  /* of this world, from 1 */
     atomic_uint refs;
 } world;
 
-/* In an arena of its own that it takes over; NULL: memory is out, and the arena is freed. */
-world *world_new(weft_arena *arena, const model_set *set, const registry_view *view);
+/* In an arena of its own that it takes over, with a reference to `docs` of its own; NULL: memory is out, and the
+ * arena is freed. */
+world *world_new(weft_arena *arena, world_docs *docs, const registry_view *view);
 world *world_ref(world *w);
 void world_unref(world *w); /* NULL is allowed */
 
