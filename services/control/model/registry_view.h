@@ -49,9 +49,23 @@ typedef struct registry_view_instance {
     size_t idempotent_count;
 } registry_view_instance;
 
+/* What is remembered of a service whether or not an instance of it runs now. What instances report belongs
+ * here too, or a cluster would change whenever its last instance goes and comes. */
+typedef struct registry_view_service {
+    const char *service, *name_space;
+    const char *const *grpc_services;
+    size_t grpc_service_count;
+    const char *const *no_side_effects;
+    size_t no_side_effect_count;
+    const char *const *idempotent;
+    size_t idempotent_count;
+} registry_view_service;
+
 typedef struct registry_view {
     const registry_view_instance *instances;
     size_t count;
+    const registry_view_service *services; /* any order, one a service; may be fewer than there are */
+    size_t service_count;
 } registry_view;
 
 #endif
