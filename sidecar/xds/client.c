@@ -174,12 +174,22 @@ static int set_text(weft_arena *arena, char **to, const char *text) {
     return *to ? 0 : WEFT_ENOMEM;
 }
 
+/* On a new stream a version says what we have, so it must be all that we ask for. */
+static bool has_all(const xds_kind *k) {
+    size_t at = 0;
+    void *value;
+    while (weft_map_next(&k->entries, &at, NULL, NULL, &value)) {
+        const xds_entry *e = value;
+        if (e->wanted && !e->latest && !e->missing) return false;
+    }
+    return !k->mixed;
+}
+
 static int fill(const xds_client *c, config_kind kind, weft_arena *arena,
                 EnvoyDiscovery__DiscoveryRequest *to) {
     const xds_kind *k = &c->kinds[kind];
     int rc = set_text(arena, &to->type_url, config_kind_url(kind));
-    /* On a new stream a version says what we have, so it must be all of that. */
-    if (!rc && !(k->mixed && !k->started)) rc = set_text(arena, &to->version_info, k->version);
+    if (!rc && (k->started || has_all(k))) rc = set_text(arena, &to->version_info, k->version);
     if (!rc) rc = set_text(arena, &to->response_nonce, k->nonce);
     if (!rc) rc = add_names(c, k, arena, to);
     if (!rc && !c->introduced) rc = add_node(c, arena, to);

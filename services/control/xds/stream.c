@@ -99,25 +99,26 @@ static bool holds_up(const xds_sub *s, int64_t now) {
 /* Clusters that are gone may go once nothing else is owed, and no route was refused that would have
  * led elsewhere. */
 static bool may_remove(const xds_stream *stream) {
-    if (stream->subs[CONTROL_CDS].refused) return false;
     for (int i = 0; i < CONTROL_XDS_TYPES; i++) {
         const xds_sub *s = &stream->subs[i];
         if (!s->subscribed) continue;
-        if (s->waiting || xds_sub_due(s, &stream->output->types[i])) return false;
-        if (s->refused && (i == CONTROL_LDS || i == CONTROL_RDS)) return false;
+        const control_resources *all = &stream->output->types[i];
+        if (s->waiting || xds_sub_due(s, all, false)) return false;
+        if ((i == CONTROL_LDS || i == CONTROL_RDS) && xds_sub_doubt(s, all)) return false;
     }
     return true;
 }
 
 static xds_sub *next_due(xds_stream *stream, int64_t now) {
-    const bool doubt = stream->subs[CONTROL_CDS].refused;
+    const bool doubt =
+        xds_sub_doubt(&stream->subs[CONTROL_CDS], &stream->output->types[CONTROL_CDS]);
     for (int i = 0; i < CONTROL_XDS_TYPES; i++) {
         xds_sub *s = &stream->subs[i];
         if (!s->subscribed) continue;
         /* Clusters were refused: routes that are in force do not move to what may not be there. */
         s->hold = doubt && *s->accepted && (i == CONTROL_LDS || i == CONTROL_RDS);
         if (holds_up(s, now)) return NULL;
-        if (!s->waiting && xds_sub_due(s, &stream->output->types[i])) return s;
+        if (!s->waiting && xds_sub_due(s, &stream->output->types[i], s->hold)) return s;
     }
     xds_sub *clusters = &stream->subs[CONTROL_CDS];
     if (!clusters->kept || !may_remove(stream)) return NULL;
@@ -190,7 +191,8 @@ xds_stream_state xds_stream_status(const xds_stream *stream, control_xds_type ty
 bool xds_stream_settled(const xds_stream *stream) {
     for (int i = 0; i < CONTROL_XDS_TYPES; i++) {
         const xds_sub *s = &stream->subs[i];
-        if (s->subscribed && (s->waiting || s->kept || xds_sub_due(s, &stream->output->types[i])))
+        if (s->subscribed &&
+            (s->waiting || s->kept || xds_sub_due(s, &stream->output->types[i], s->hold)))
             return false;
     }
     return true;

@@ -96,10 +96,10 @@ int xds_sub_names(xds_sub *s, char *const *names, size_t count, const char **why
 
 /* ---- what is owed */
 
-static bool is_owed(const xds_sub *s, const control_resource *r) {
+static bool is_owed(const xds_sub *s, const control_resource *r, bool hold) {
     const xds_told *told = weft_map_get(&s->told, r->name);
     if (!told) return true;
-    if (s->hold) return false;
+    if (hold) return false;
     return told->again || strcmp(told->version, r->version) != 0;
 }
 
@@ -128,20 +128,20 @@ static bool misses_some(const xds_sub *s, const control_resources *all) {
     return false;
 }
 
-bool xds_sub_due(const xds_sub *s, const control_resources *all) {
+bool xds_sub_due(const xds_sub *s, const control_resources *all, bool hold) {
     if (s->owed) return true;
     if (s->wildcard) {
         for (size_t i = 0; i < all->count; i++)
-            if (is_owed(s, &all->items[i])) return true;
+            if (is_owed(s, &all->items[i], hold)) return true;
     } else {
         size_t at = 0;
         const char *name;
         while (weft_map_next(&s->names, &at, &name, NULL, NULL)) {
             const control_resource *r = xds_sub_find(all, name);
-            if (r && is_owed(s, r)) return true;
+            if (r && is_owed(s, r, hold)) return true;
         }
     }
-    return is_full(s) && !s->hold && misses_some(s, all);
+    return is_full(s) && !hold && misses_some(s, all);
 }
 
 /* ---- versions */
@@ -162,7 +162,7 @@ void xds_sub_version(const xds_sub *s, const control_resources *all,
         const control_resource *r = &all->items[i];
         const xds_told *told = weft_map_get(&s->told, r->name);
         if (!wants(s, r->name)) continue;
-        if (!is_full(s) && told && told->refused && !is_owed(s, r)) continue;
+        if (!is_full(s) && told && told->refused && !is_owed(s, r, s->hold)) continue;
         sum(&total, r->name, r->version);
     }
     size_t at = 0;
@@ -240,7 +240,7 @@ int xds_sub_tell(xds_sub *s, const control_resources *all, weft_arena *arena,
     xds_sub_version(s, all, s->version);
     for (size_t i = 0; i < all->count && !rc; i++) {
         const control_resource *r = &all->items[i];
-        if (!wants(s, r->name) || (!is_full(s) && !is_owed(s, r))) continue;
+        if (!wants(s, r->name) || (!is_full(s) && !is_owed(s, r, s->hold))) continue;
         xds_told *told = tell(s, r);
         if (told) told->in_flight = true;
         rc = told ? add(arena, response, s->type, r->value, r->value_len) : WEFT_ENOMEM;
@@ -255,12 +255,36 @@ int xds_sub_tell(xds_sub *s, const control_resources *all, weft_arena *arena,
     return 0;
 }
 
-void xds_sub_answered(xds_sub *s, bool refused, const char *reason) {
+static bool names_some(const xds_sub *s, const char *reason) {
     size_t at = 0;
+    const char *name;
+    void *told;
+    while (weft_map_next(&s->told, &at, &name, NULL, &told))
+        if (((xds_told *)told)->in_flight && strstr(reason, name)) return true;
+    return false;
+}
+
+bool xds_sub_doubt(const xds_sub *s, const control_resources *all) {
+    size_t at = 0;
+    const char *name;
     void *value;
-    while (weft_map_next(&s->told, &at, NULL, NULL, &value)) {
+    while (s->refused && weft_map_next(&s->told, &at, &name, NULL, &value)) {
+        const xds_told *told = value;
+        const control_resource *r = told->refused ? xds_sub_find(all, name) : NULL;
+        if (r && !strcmp(r->version, told->version)) return true;
+    }
+    return false;
+}
+
+void xds_sub_answered(xds_sub *s, bool refused, const char *reason) {
+    /* The culprits are those that the reason names; all of them when it names none. */
+    const bool named = refused && names_some(s, reason);
+    size_t at = 0;
+    const char *name;
+    void *value;
+    while (weft_map_next(&s->told, &at, &name, NULL, &value)) {
         xds_told *told = value;
-        if (told->in_flight) told->refused = refused;
+        if (told->in_flight) told->refused = refused && (!named || strstr(reason, name));
         told->in_flight = false;
     }
     s->waiting = false;
@@ -287,7 +311,8 @@ int xds_sub_keep(xds_sub *s, const control_resources *before, const control_reso
         xds_told *told = value;
         const control_resource *old = xds_sub_find(before, name);
         if (xds_sub_find(after, name)) unkeep(s, told);
-        if (told->kept || !old || xds_sub_find(after, name)) continue;
+        /* What was refused would only be refused again. */
+        if (told->kept || told->refused || !old || xds_sub_find(after, name)) continue;
         told->kept = weft_malloc(old->value_len + 1);
         if (!told->kept) return WEFT_ENOMEM;
         memcpy(told->kept, old->value, old->value_len);

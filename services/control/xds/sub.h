@@ -9,9 +9,9 @@
 typedef struct xds_told {
     char version[CONTROL_VERSION_TEXT];
     bool in_flight; /* is in the response that waits for its answer */
-    bool refused;   /* the last response it was in was refused */
-    bool again;     /* owed again, although it did not change */
-    uint8_t *kept;  /* a cluster that is gone: its bytes, while routes may lead to it */
+    bool refused;  /* the last response it was in was refused, because of it or of who knows what */
+    bool again;    /* owed again, although it did not change */
+    uint8_t *kept; /* a cluster that is gone: its bytes, while routes may lead to it */
     size_t kept_len;
 } xds_told;
 
@@ -45,8 +45,10 @@ void xds_sub_free(xds_sub *s);
 /* The names of a request. WEFT_ELIMIT, WEFT_EINVAL with *why, WEFT_ENOMEM. */
 int xds_sub_names(xds_sub *s, char *const *names, size_t count, const char **why) WEFT_MUST_USE;
 
-/* Something is owed. */
-bool xds_sub_due(const xds_sub *s, const control_resources *all);
+/* Something is owed; with `hold`, besides changes of what was told. */
+bool xds_sub_due(const xds_sub *s, const control_resources *all, bool hold);
+/* Something that it should have was refused. */
+bool xds_sub_doubt(const xds_sub *s, const control_resources *all);
 
 /* The version of what it would have if it were told what is owed; of all it wants, less what it
  * refused and is not told again. */
