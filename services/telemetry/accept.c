@@ -55,7 +55,8 @@ static bool value_fits(const Otlp__AnyValue *v, unsigned depth) {
     switch (v->value_case) {
     case OTLP__ANY_VALUE__VALUE_STRING_VALUE:
         return strnlen(v->string_value, TEL_VALUE_BYTES + 1) <= TEL_VALUE_BYTES;
-    case OTLP__ANY_VALUE__VALUE_BYTES_VALUE: return v->bytes_value.len <= TEL_VALUE_BYTES;
+    case OTLP__ANY_VALUE__VALUE_BYTES_VALUE:
+        return v->bytes_value.len <= TEL_VALUE_BYTES;
     case OTLP__ANY_VALUE__VALUE_ARRAY_VALUE:
         if (v->array_value->n_values > TEL_VALUE_ITEMS) return false;
         for (size_t i = 0; i < v->array_value->n_values; i++)
@@ -68,7 +69,8 @@ static bool value_fits(const Otlp__AnyValue *v, unsigned depth) {
                 strnlen(v->kvlist_value->values[i]->key, TEL_KEY_BYTES + 1) > TEL_KEY_BYTES)
                 return false;
         return true;
-    default: return true;
+    default:
+        return true;
     }
 }
 
@@ -168,8 +170,8 @@ static const char *service_of_id(accepting *a, const char *id) {
     const char *space = strstr(id, "/ns/");
     const char *name = space ? strstr(space, "/sa/") : NULL;
     if (strncmp(id, "spiffe://", 9) != 0 || !name) return cut(a, id, TEL_NAME_BYTES);
-    const char *full = weft_arena_printf(a->arena, "%s.%.*s", name + 4, (int)(name - space - 4),
-                                         space + 4);
+    const char *full =
+        weft_arena_printf(a->arena, "%s.%.*s", name + 4, (int)(name - space - 4), space + 4);
     if (!full) a->full = true;
     return full ? cut(a, full, TEL_NAME_BYTES) : "";
 }
@@ -312,8 +314,8 @@ static void take_log(accepting *a, const Otlp__LogRecord *r, const char *service
     to->has_span = take_id(&r->span_id, to->span, sizeof to->span);
     to->time = time_of(r->time_unix_nano ? r->time_unix_nano : r->observed_time_unix_nano);
     if (!to->time) to->time = now;
-    to->severity = r->severity_number > 0 && r->severity_number <= 24 ? (uint8_t)r->severity_number
-                                                                       : 0;
+    to->severity =
+        r->severity_number > 0 && r->severity_number <= 24 ? (uint8_t)r->severity_number : 0;
     to->level = cut(a, r->severity_text, 32);
     to->body = body_of(a, r->body);
     name_record(a, r, to, seen);

@@ -24,7 +24,9 @@ static void add_bytes(const ProtobufCBinaryData *bytes, weft_buf *out) {
 static void add_json(const Otlp__AnyValue *v, weft_buf *out) {
     char number[WEFT_NUM_TEXT];
     switch (v ? v->value_case : OTLP__ANY_VALUE__VALUE__NOT_SET) {
-    case OTLP__ANY_VALUE__VALUE_STRING_VALUE: add_quoted(v->string_value, out); break;
+    case OTLP__ANY_VALUE__VALUE_STRING_VALUE:
+        add_quoted(v->string_value, out);
+        break;
     case OTLP__ANY_VALUE__VALUE_BOOL_VALUE:
         weft_buf_adds(out, v->bool_value ? "true" : "false");
         break;
@@ -36,7 +38,9 @@ static void add_json(const Otlp__AnyValue *v, weft_buf *out) {
         (void)weft_format_double(v->double_value, number);
         weft_buf_adds(out, number);
         break;
-    case OTLP__ANY_VALUE__VALUE_BYTES_VALUE: add_bytes(&v->bytes_value, out); break;
+    case OTLP__ANY_VALUE__VALUE_BYTES_VALUE:
+        add_bytes(&v->bytes_value, out);
+        break;
     case OTLP__ANY_VALUE__VALUE_ARRAY_VALUE:
         weft_buf_addc(out, '[');
         for (size_t i = 0; i < v->array_value->n_values; i++) {
@@ -55,7 +59,8 @@ static void add_json(const Otlp__AnyValue *v, weft_buf *out) {
         }
         weft_buf_addc(out, '}');
         break;
-    default: weft_buf_adds(out, "null");
+    default:
+        weft_buf_adds(out, "null");
     }
 }
 

@@ -96,7 +96,7 @@ static void look_up(weft_tx *tx, int64_t seq, const tel_span *s, parent *p) {
 }
 
 static int count_server(tel_edges *e, const tel_span *s, const parent *p) {
-    if (p->known && s->sidecar && p->sidecar_client) return 0;                  /* it counted */
+    if (p->known && s->sidecar && p->sidecar_client) return 0;                /* it counted */
     if (p->known && !s->sidecar && !strcmp(p->service, s->service)) return 0; /* our sidecar did */
     return add(e, *s->peer ? s->peer : p->service, s, s->service);
 }
@@ -151,8 +151,8 @@ static int store_one(weft_tx *tx, count *c) {
                        "ON CONFLICT (minute, caller, callee, method) DO UPDATE SET "
                        "calls = calls + ?5, errors = errors + ?6, sum = sum + ?7, "
                        "max = max(max, ?8), histogram = ?9",
-                       "lsssllllb", c->minute, c->caller, c->callee, method, c->calls,
-                       c->errors, c->sum, c->max, weft_buf_str(&bytes), bytes.len);
+                       "lsssllllb", c->minute, c->caller, c->callee, method, c->calls, c->errors,
+                       c->sum, c->max, weft_buf_str(&bytes), bytes.len);
     const int rc = bytes.error;
     weft_buf_free(&bytes);
     return rc;
@@ -176,11 +176,11 @@ typedef struct waiting {
 /* One span whose parent was waited for; a trace that has gone meanwhile is not counted. */
 static int settle_one(tel_edges *e, weft_tx *tx, const waiting *w) {
     char service[TEL_NAME_BYTES + 1] = "", name[TEL_NAME_BYTES + 1] = "",
-         peer[TEL_NAME_BYTES + 1] = "";
+                                  peer[TEL_NAME_BYTES + 1] = "";
     tel_span s = {.service = service, .name = name, .peer = peer, .callee = "", .kind = SERVER};
     size_t len;
-    (void)weft_tx_exec(tx, "DELETE FROM unsettled WHERE due = ? AND seq = ? AND span_id = ?",
-                       "llb", w->due, w->seq, w->id, sizeof w->id);
+    (void)weft_tx_exec(tx, "DELETE FROM unsettled WHERE due = ? AND seq = ? AND span_id = ?", "llb",
+                       w->due, w->seq, w->id, sizeof w->id);
     weft_stmt *q = weft_tx_query(tx,
                                  "SELECT parent_id, start, end, service, name, peer, error, "
                                  "sidecar FROM span WHERE seq = ? AND span_id = ?",

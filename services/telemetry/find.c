@@ -102,8 +102,9 @@ weft_status tel_find_traces(weft_ctx *ctx, tel_store *store,
 
 /* ---- one trace */
 
-#define SPAN "span_id, parent_id, kind, start, end, service, name, peer, grpc, error, sidecar, " \
-             "message, detail"
+#define SPAN                                                                            \
+    "span_id, parent_id, kind, start, end, service, name, peer, grpc, error, sidecar, " \
+    "message, detail"
 
 static Telemetry__Span *span_of(weft_ctx *ctx, weft_stmt *row, char *trace_id, tel_node *node) {
     Telemetry__Span *s = telemetry_span_new(ctx);
@@ -131,8 +132,8 @@ static Telemetry__Span *span_of(weft_ctx *ctx, weft_stmt *row, char *trace_id, t
     s->peer = tel_text(ctx, weft_stmt_text(row, 7), &ok);
     s->grpc_status = (int32_t)weft_stmt_int(row, 8);
     s->error = weft_stmt_int(row, 9) != 0;
-    s->origin = weft_stmt_int(row, 10) ? TELEMETRY__ORIGIN__ORIGIN_SIDECAR
-                                       : TELEMETRY__ORIGIN__ORIGIN_APP;
+    s->origin =
+        weft_stmt_int(row, 10) ? TELEMETRY__ORIGIN__ORIGIN_SIDECAR : TELEMETRY__ORIGIN__ORIGIN_APP;
     s->status_message = tel_text(ctx, weft_stmt_text(row, 11), &ok);
     const void *detail = weft_stmt_blob(row, 12, &len);
     s->detail = tel_detail(ctx, detail ? detail : "", detail ? len : 0);
@@ -163,8 +164,8 @@ static weft_status get_in(weft_ctx *ctx, weft_tx *tx, const uint8_t id[16],
     if (!weft_stmt_row(row)) return weft_not_found(ctx, "no spans of this trace are here");
     reply->summary = summary_of(ctx, row);
     if (!reply->summary) return tel_no_memory(ctx);
-    const size_t max = reply->summary->spans < TEL_SPANS_PER_TRACE ? reply->summary->spans
-                                                                    : TEL_SPANS_PER_TRACE;
+    const size_t max =
+        reply->summary->spans < TEL_SPANS_PER_TRACE ? reply->summary->spans : TEL_SPANS_PER_TRACE;
     Telemetry__Span **found = weft_alloc(ctx, (max + 1) * sizeof(void *));
     tel_node *nodes = weft_alloc(ctx, (max + 1) * sizeof *nodes);
     if (!found || !nodes) return tel_no_memory(ctx);

@@ -59,6 +59,6 @@ void tel_histogram_read(tel_histogram *h, const void *data, size_t len) {
     memset(h, 0, sizeof *h);
     const uint8_t *at = data;
     for (; len >= 5 && at[0] < TEL_BUCKETS; at += 5, len -= 5)
-        h->counts[at[0]] = (uint32_t)at[1] | (uint32_t)at[2] << 8 | (uint32_t)at[3] << 16 |
-                           (uint32_t)at[4] << 24;
+        h->counts[at[0]] =
+            (uint32_t)at[1] | (uint32_t)at[2] << 8 | (uint32_t)at[3] << 16 | (uint32_t)at[4] << 24;
 }

@@ -137,9 +137,10 @@ static int run(program *p, const settings *set, int argc, char **argv) {
 int main(int argc, char **argv) {
     program p = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
     settings set = {.state = getenv("WEFT_STATE_DIR")};
+    char help[] = "--help";
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(usage, stdout) < 0;
-        if (!strcmp(argv[i], "--server-help")) argv[i] = (char[]){"--help"};
+        if (!strcmp(argv[i], "--server-help")) argv[i] = help;
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "--version") || !strcmp(argv[i], "-V"))
             return weft_server_main(weft_server_new(), argc, argv);
     }

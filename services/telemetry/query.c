@@ -64,9 +64,9 @@ static weft_status logs_in(weft_ctx *ctx, weft_tx *tx, const Telemetry__FindLogs
     reply->records = weft_array(ctx, limit, sizeof *reply->records);
     if (!reply->records) return tel_no_memory(ctx);
     reply->last_id = want->after_id;
-    weft_stmt *row = trace ? weft_tx_query(tx, sql[1][forward], "lb", want->after_id, trace,
-                                           (size_t)16)
-                           : weft_tx_query(tx, sql[0][forward], "l", want->after_id);
+    weft_stmt *row =
+        trace ? weft_tx_query(tx, sql[1][forward], "lb", want->after_id, trace, (size_t)16)
+              : weft_tx_query(tx, sql[0][forward], "l", want->after_id);
     for (int looked = 0; looked < TEL_SCAN_MAX && reply->n_records < limit && weft_stmt_row(row);
          looked++) {
         if (weft_stmt_int(row, 0) > reply->last_id) reply->last_id = weft_stmt_int(row, 0);

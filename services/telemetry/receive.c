@@ -21,10 +21,14 @@ weft_status tel_store_status(weft_ctx *ctx, int error) {
              WEFT_S("detail", weft_store_message()));
     switch (error) {
     case WEFT_EBUSY:
-    case WEFT_ECLOSED: return weft_unavailable(ctx, "the store is busy; try again");
-    case WEFT_ELIMIT: return weft_unavailable(ctx, "the disk of the store is full");
-    case WEFT_ENOMEM: return weft_unavailable(ctx, "out of memory; try again");
-    default: return weft_internal(ctx, "the store failed; its log says why");
+    case WEFT_ECLOSED:
+        return weft_unavailable(ctx, "the store is busy; try again");
+    case WEFT_ELIMIT:
+        return weft_unavailable(ctx, "the disk of the store is full");
+    case WEFT_ENOMEM:
+        return weft_unavailable(ctx, "out of memory; try again");
+    default:
+        return weft_internal(ctx, "the store failed; its log says why");
     }
 }
 

@@ -9,8 +9,7 @@
 
 /* ---- opening */
 
-int tel_store_open(const char *dir, const tel_store_options *options, tel_store **out,
-                   char **why) {
+int tel_store_open(const char *dir, const tel_store_options *options, tel_store **out, char **why) {
     *out = NULL;
     *why = NULL;
     tel_store *s = weft_calloc(1, sizeof *s);
@@ -22,8 +21,7 @@ int tel_store_open(const char *dir, const tel_store_options *options, tel_store 
         return WEFT_ENOMEM;
     }
     s->clock = options && options->clock ? options->clock : weft_clock_system();
-    s->retention =
-        options && options->retention_ns ? options->retention_ns : TEL_RETENTION_DEFAULT;
+    s->retention = options && options->retention_ns ? options->retention_ns : TEL_RETENTION_DEFAULT;
     s->max_bytes = options && options->max_bytes ? options->max_bytes : TEL_MAX_BYTES_DEFAULT;
     if (s->max_bytes < TEL_MAX_BYTES_MIN) s->max_bytes = TEL_MAX_BYTES_MIN;
     (void)pthread_mutex_init(&s->lock, NULL);
@@ -203,8 +201,7 @@ static int add_all(adding *a) {
     int rc = 0;
     size_t from = 0;
     for (size_t i = 1; i <= a->batch->count && !rc; i++) {
-        if (i < a->batch->count && !by_trace(&a->batch->spans[from], &a->batch->spans[i]))
-            continue;
+        if (i < a->batch->count && !by_trace(&a->batch->spans[from], &a->batch->spans[i])) continue;
         rc = add_trace(a, from, i);
         from = i;
     }

@@ -38,9 +38,7 @@ static uint32_t enclosing(const tree *t, uint32_t which) {
         if (o->start > s->start) break;
         if (i == which || !o->server || o->end < s->end || strcmp(o->service, s->service) != 0)
             continue;
-        if (best == NONE ||
-            o->end - o->start < t->nodes[best].end - t->nodes[best].start)
-            best = i;
+        if (best == NONE || o->end - o->start < t->nodes[best].end - t->nodes[best].start) best = i;
     }
     return best;
 }

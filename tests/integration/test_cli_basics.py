@@ -12,7 +12,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WEFT = os.path.join(os.environ.get("BUILD", "build"), "bin", "weft")
-COMMANDS = ["gen", "up", "run", "call", "dev-certs", "completion", "version", "help"]
+COMMANDS = ["gen", "up", "run", "call", "trace", "logs", "dev-certs", "completion", "version", "help"]
 SERVICE = os.path.join(ROOT, "tests", "integration", "up_service.py")
 
 

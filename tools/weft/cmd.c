@@ -11,9 +11,9 @@
 const char *const cmd_formats[] = {[CMD_TEXT] = "text", [CMD_JSON] = "json", NULL};
 
 /* In the order of the list that `weft help` prints. */
-static const struct cmd *const commands[] = {&cmd_gen,     &cmd_up,        &cmd_run,
-                                             &cmd_call,    &cmd_dev_certs, &cmd_completion,
-                                             &cmd_version, &cmd_help};
+static const struct cmd *const commands[] = {
+    &cmd_gen,  &cmd_up,        &cmd_run,        &cmd_call,    &cmd_trace,
+    &cmd_logs, &cmd_dev_certs, &cmd_completion, &cmd_version, &cmd_help};
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 const struct cmd *cmd_at(size_t index) { return index < COMMANDS ? commands[index] : NULL; }

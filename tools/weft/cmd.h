@@ -92,6 +92,6 @@ void cmd_error(const char *format, ...) WEFT_PRINTF(1, 2);
 const char *cmd_program_dir(weft_arena *arena);
 
 extern const struct cmd cmd_call, cmd_completion, cmd_dev_certs, cmd_gen, cmd_help, cmd_run, cmd_up,
-    cmd_version;
+    cmd_version, cmd_trace, cmd_logs;
 
 #endif
