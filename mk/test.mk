@@ -55,7 +55,7 @@ $(call program_rule,$(1:%.c=%),$(call objs,$1),$2,$3,-lcmocka $(TEST_LIBS_$(call
 $(call objs,$1): | $(GEN0_H) $4 $(DEPS_TEST)
 endef
 $(foreach t,$(filter tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(TEST_UNITS_base))))
-$(foreach t,$(filter-out tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(call test_units,$t),$(if $(filter-out $(ALL_UNITS),$(call test_units,$t)),$(if $(filter core,$(call test_units,$t)),$(USE_CORE))),$(GEN2_H))))
+$(foreach t,$(filter-out tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(call test_units,$t),$(if $(filter core,$(call test_units,$t)),$(USE_CORE)),$(GEN2_H))))
 $(foreach t,$(INT_TEST_C),$(eval $(call test_rule,$t,$(TEST_UNITS_all),$(USE_CORE),$(GEN2_H))))
 # The sidecars' peers in integration tests: tests/integration/sidecar_*.c, a program each.
 INT_PEER_HELPERS := tests/integration/sidecar_plan.c tests/bench/bench.c

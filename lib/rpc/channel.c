@@ -115,6 +115,11 @@ static void connect(weft_channel *channel, const char *target, const weft_dial_o
         channel_fail(channel, "cannot dial \"%s\": %s", target, why);
         return;
     }
+    if (options->tls && !channel->transport->has_tls) {
+        channel_fail(channel, "cannot dial \"%s\": TLS is the native transport's: choose it",
+                     target);
+        return;
+    }
     if (!resolve(channel, target, &to)) return;
     const tp_channel_options lower = {
         .address = to.address,
@@ -122,6 +127,7 @@ static void connect(weft_channel *channel, const char *target, const weft_dial_o
         .keepalive_ns = options->keepalive_ns > 0 ? options->keepalive_ns : 0,
         .max_reply = channel->max_reply,
         .max_metadata = options->max_metadata ? options->max_metadata : RPC_MAX_METADATA,
+        .tls = options->tls,
     };
     channel->channel = channel->transport->channel_new(&lower);
     if (!channel->channel)

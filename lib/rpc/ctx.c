@@ -232,11 +232,5 @@ ProtobufCMessage *weft_new(weft_ctx *ctx, const ProtobufCMessageDescriptor *type
 void *weft_ctx_service(const weft_ctx *ctx) { return ctx->service; }
 const weft_method *weft_ctx_method(const weft_ctx *ctx) { return ctx->method; }
 
-/* Peers are named by their transport only; identities come with the mesh's TLS. */
-const char *weft_ctx_peer_identity(const weft_ctx *ctx) {
-    (void)ctx;
-    return NULL;
-}
-
 void weft_ctx_wait_for_ready(weft_ctx *ctx, bool on) { ctx->wait_for_ready = on; }
 void weft_ctx_max_reply(weft_ctx *ctx, size_t bytes) { ctx->max_reply = bytes; }

@@ -403,6 +403,13 @@ const char *weft_ctx_peer(const weft_ctx *ctx) {
     return own->peer ? own->peer : "";
 }
 
+const char *weft_ctx_peer_identity(const weft_ctx *ctx) {
+    while (!ctx->call && ctx->parent) ctx = ctx->parent;
+    const rpc_server_call *call = ctx->call;
+    if (!call || !call->transport->has_tls) return NULL;
+    return call->transport->call_identity(call->call);
+}
+
 weft_deferred *weft_defer(weft_ctx *ctx) {
     rpc_server_call *call = ctx->call;
     if (!call || call->stream || call->deferred) {

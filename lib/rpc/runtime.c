@@ -127,14 +127,15 @@ extern const weft_transport weft_transport_core __attribute__((weak));
 
 const weft_transport *rpc_transport(const char *name, const char **why) {
     if (!name) name = getenv("WEFT_TRANSPORT");
-    if (!name || !*name || strcmp(name, "core") == 0) {
+    if (!name || !*name)
+        return &weft_transport_core ? &weft_transport_core : &weft_transport_native;
+    if (strcmp(name, "native") == 0) return &weft_transport_native;
+    if (strcmp(name, "core") == 0) {
         if (&weft_transport_core) return &weft_transport_core;
-        *why = "this program was linked without a transport: link libweft-core with "
-               "-Wl,-u,weft_transport_core";
+        *why = "this program was linked without C-core: link libweft-core with "
+               "-Wl,-u,weft_transport_core, or use WEFT_TRANSPORT=native";
         return NULL;
     }
-    *why = strcmp(name, "native") == 0
-               ? "the native transport is not there yet: set WEFT_TRANSPORT=core or leave it out"
-               : "unknown transport (WEFT_TRANSPORT or the transport option): use core";
+    *why = "unknown transport (WEFT_TRANSPORT or the transport option): use core or native";
     return NULL;
 }

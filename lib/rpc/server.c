@@ -48,7 +48,11 @@ weft_server *weft_server_new_with(const weft_server_options *options) {
     rpc_cond_init(&server->cond);
     const char *why = NULL;
     server->transport = rpc_transport(server->options.transport, &why);
-    if (!server->transport) rpc_server_fail(server, WEFT_EUNSUPPORTED, "%s", why);
+    if (!server->transport)
+        rpc_server_fail(server, WEFT_EUNSUPPORTED, "%s", why);
+    else if (server->options.tls && !server->transport->has_tls)
+        rpc_server_fail(server, WEFT_EUNSUPPORTED,
+                        "TLS is the native transport's: choose it (WEFT_TRANSPORT=native)");
     server->health = rpc_health_new();
     server->registry = weft_registry_new();
     if (!server->health || !server->registry) rpc_server_fail(server, WEFT_ENOMEM, "out of memory");
@@ -137,6 +141,7 @@ static bool make_lower(weft_server *server) {
         .loops = server->options.loops,
         .max_request = server->options.max_request,
         .max_metadata = server->options.max_metadata,
+        .tls = server->options.tls,
     };
     if (!server->lower)
         server->lower = server->transport->server_new(&lower, &server_events, server);
@@ -148,7 +153,8 @@ int weft_server_listen(weft_server *server, const char *text) {
     char *why = NULL;
     if (server->error_code) return server->error_code;
     if (server->state != RPC_NEW) return WEFT_EBUSY;
-    int error = rpc_listen_check(text, server->unsafe, &address, &why);
+    const bool shielded = server->unsafe || server->options.tls;
+    int error = rpc_listen_check(text, shielded, &address, &why);
     if (error < 0) {
         rpc_server_fail(server, error, "cannot listen on %s", why ? why : text);
         weft_free(why);

@@ -1,8 +1,8 @@
 /* The seam between the gRPC API and what moves its bytes.
  *
  * Above it: contexts, typed messages, handlers, limits. Below it: a transport that knows connections, calls,
- * headers and length-prefixed messages and nothing of protobuf. `core` (gRPC C-core) is one; `native` (our
- * HTTP/2 engine) will be another. No type of either crosses this line.
+ * headers and length-prefixed messages and nothing of protobuf. `core` (gRPC C-core) is one; `native` (lib/h2
+ * over lib/net) is another. No type of either crosses this line.
  *
  * Threads. Operations may be called from any thread; for one call at most one send-side operation (start,
  * send, close_send, finish) and one recv may be under way at a time. Events come from the transport's loop
@@ -25,6 +25,7 @@
 #include "weft/addr.h"
 #include "weft/error.h"
 
+struct tls_context;
 typedef struct tp_channel tp_channel;
 typedef struct tp_server tp_server;
 typedef struct tp_call tp_call;
@@ -97,6 +98,7 @@ typedef struct tp_channel_options {
     int64_t keepalive_ns;  /* 0: off */
     size_t max_reply;      /* default limit of one received message */
     size_t max_metadata;
+    struct tls_context *tls; /* NULL: plaintext; only where has_tls */
 } tp_channel_options;
 
 typedef struct tp_call_args {
@@ -137,6 +139,7 @@ typedef struct tp_server_options {
     int loops;
     size_t max_request;
     size_t max_metadata;
+    struct tls_context *tls; /* NULL: plaintext; only where has_tls */
 } tp_server_options;
 
 typedef struct tp_server_events {
@@ -149,6 +152,7 @@ typedef struct tp_server_events {
 
 typedef struct weft_transport {
     const char *name;
+    bool has_tls;
 
     /* ---- client. NULL: memory or another resource is out. */
     tp_channel *(*channel_new)(const tp_channel_options *options);
@@ -189,10 +193,13 @@ typedef struct weft_transport {
     void (*call_finish)(tp_call *call, const tp_finish *finish); /* no send may be under way */
     /* "ipv4:127.0.0.1:5000", "unix:…"; "" when unknown. Writes at most `size` bytes. */
     void (*call_peer)(tp_call *call, char *out, size_t size);
+    /* The SPIFFE ID the peer proved, or NULL; lives as long as the call. NULL without has_tls. */
+    const char *(*call_identity)(tp_call *call);
 } weft_transport;
 
 /* C-core's, in libweft-core. Weak above: a program that does not link it gets a sentence instead. */
 extern const weft_transport weft_transport_core;
+extern const weft_transport weft_transport_native;
 
 /* For transports: the calling thread is a loop that client calls depend on, so blocking in it would wait
  * for itself. The blocking API refuses to. */

@@ -136,10 +136,12 @@ ProtobufCMessage *weft_status_detail(weft_ctx *ctx, weft_status st,
 typedef struct weft_dial_options {
     size_t size;           /* sizeof(weft_dial_options) */
     const char *authority; /* :authority to send; NULL: from the target */
-    const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
+    const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else what is linked */
     int64_t keepalive_ns;  /* PING when idle that long during calls; 0: off */
     size_t max_reply;      /* receive limit; 0: 4 MiB */
     size_t max_metadata;   /* 0: 16 KiB */
+    struct tls_context
+        *tls; /* weft/tls.h, a client's: mTLS; NULL: plaintext. Referenced. Native only */
 } weft_dial_options;
 
 /* `target`, in order: a name with WEFT_UPSTREAM_<NAME> set (dashes become _) goes there; an address
@@ -180,7 +182,7 @@ typedef enum weft_serving {
 
 typedef struct weft_server_options {
     size_t size;           /* sizeof(weft_server_options) */
-    const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else core */
+    const char *transport; /* "core" or "native"; NULL: WEFT_TRANSPORT, else what is linked */
     int threads;           /* pool of unary handlers, grows on demand up to this; 0: 32. A streaming
                            * handler has a thread of its own; max_calls bounds them */
     int loops;             /* transport loops; 0: 1 */
@@ -191,6 +193,9 @@ typedef struct weft_server_options {
     size_t max_metadata;   /* 0: 16 KiB */
     int64_t grace_ns;      /* drain; 0: 10 s */
     bool no_reflection;    /* reflection (v1, v1alpha) is on by default; health always is */
+    /* weft/tls.h, a server's: every connection speaks TLS, and any address may be listened on;
+     * weft_ctx_peer_identity tells who calls. NULL: plaintext. Referenced. Native only. */
+    struct tls_context *tls;
 } weft_server_options;
 
 weft_server *weft_server_new(void);

@@ -197,11 +197,19 @@ static weft_status both(weft_ctx *ctx, rpctest_echo_both_server_stream *stream) 
 
 /* ---- start and stop */
 
+/* TEST_SERVER_TRANSPORT: so that client and server can have different ones. */
+const weft_transport *echo_transport(void) {
+    const char *why = NULL;
+    const weft_transport *transport = rpc_transport(getenv("TEST_SERVER_TRANSPORT"), &why);
+    if (!transport) fail_msg("%s", why);
+    return transport;
+}
+
 void echo_start(echo *e, const weft_server_options *options, bool tcp) {
     char address[128] = "127.0.0.1:0";
     e->server = weft_server_new_with(options);
     assert_non_null(e->server);
-    if (e->transport) e->server->transport = e->transport;
+    e->server->transport = e->transport ? e->transport : echo_transport();
     const rpctest_echo_service handlers = {
         .unary = unary,
         .unary_on = e->unary_on,

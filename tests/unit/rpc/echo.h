@@ -30,6 +30,9 @@ typedef struct echo {
     pthread_t replier;
 } echo;
 
+/* The servers' transport: TEST_SERVER_TRANSPORT, else as WEFT_TRANSPORT says. */
+const weft_transport *echo_transport(void);
+
 /* Starts with these options (NULL: defaults) on a unix socket, or if `tcp`, on 127.0.0.1:0, and dials it. */
 void echo_start(echo *e, const weft_server_options *options, bool tcp);
 /* Ends server and channel, and checks that nothing is left alive in lib/rpc. */

@@ -354,12 +354,12 @@ static void failing_accept(tp_call *call, const tp_call_events *events, void *us
     real_events = events;
     failing_events = *events;
     failing_events.on_sent = fail_the_third;
-    weft_transport_core.call_accept(call, &failing_events, user);
+    echo_transport()->call_accept(call, &failing_events, user);
 }
 
 static void a_failed_send_is_a_cancellation(void **state) {
     (void)state;
-    weft_transport failing = weft_transport_core;
+    weft_transport failing = *echo_transport();
     failing.call_accept = failing_accept;
     memset(&e, 0, sizeof e);
     e.transport = &failing;
