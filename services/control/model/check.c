@@ -29,6 +29,13 @@ bool model_wrong(model_check *c, const char *field, const char *hint, const char
     const size_t mark = *field ? model_in(c, field) : strlen(c->path);
     int line = d->line, column = d->column;
     va_list args;
+    c->wrong = true;
+    for (const model_broken *b = c->broken; b; b = b->next)
+        if (b->kind == -2 && b->source == d->source &&
+            !strncmp(c->path, b->path, strlen(b->path)) && c->path[strlen(b->path)] == '.') {
+            model_up(c, mark);
+            return false;
+        }
     va_start(args, format);
     const char *text = weft_arena_vprintf(c->arena, format, args);
     va_end(args);
@@ -40,7 +47,6 @@ bool model_wrong(model_check *c, const char *field, const char *hint, const char
                                  d->name);
     (void)weft_diag_add(c->diags, file, line, column, c->path, hint, "%s",
                         text ? text : "is wrong");
-    c->wrong = true;
     model_up(c, mark);
     return false;
 }
@@ -72,7 +78,7 @@ int64_t model_take_duration(model_check *c, const char *field, const char *text,
 
 static bool is_broken(const model_check *c, const char *name_space, const char *name) {
     for (const model_broken *b = c->broken; b; b = b->next) {
-        if (b->kind >= 0 && b->kind != MODEL_SERVICE) continue;
+        if (b->kind != -1 && b->kind != MODEL_SERVICE) continue;
         if (!b->name || (!strcmp(b->name, name) && !strcmp(b->name_space, name_space))) return true;
     }
     return false;
@@ -96,6 +102,10 @@ static const char *near_service(model_check *c, const char *name_space, const ch
 const model_document *model_take_service(model_check *c, const char *field, const char *name_space,
                                          const char *name) {
     const model_document *found = model_find(c->set, MODEL_SERVICE, name_space, name);
+    for (const model_broken *b = c->broken; found && b; b = b->next)
+        if (b->kind == MODEL_SERVICE && b->name && !strcmp(b->name, name) &&
+            !strcmp(b->name_space, name_space))
+            return NULL;
     if (!found && !is_broken(c, name_space, name))
         model_wrong(c, field, near_service(c, name_space, name), "there is no service %s.%s", name,
                     name_space);

@@ -35,8 +35,10 @@ extern const model_kind_info model_kind_table[MODEL_KINDS];
  * wrong. */
 typedef struct model_broken {
     struct model_broken *next;
-    int kind; /* -1: it could not be read either */
+    int kind; /* -1: it could not be read either; -2: a part of a document, below */
     const char *name_space, *name;
+    const weft_yaml_document *source; /* -2: what else is wrong there follows from what was said */
+    const char *path;
 } model_broken;
 
 typedef struct model_check {

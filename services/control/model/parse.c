@@ -130,8 +130,28 @@ static void remember_broken(reading *r, int kind, const weft_yaml_document *sour
         out_of_memory(r);
         return;
     }
-    *one = (model_broken){r->broken, kind, space ? space : MODEL_NAMESPACE, name};
+    *one = (model_broken){.next = r->broken,
+                          .kind = kind,
+                          .name_space = space ? space : MODEL_NAMESPACE,
+                          .name = name};
     r->broken = one;
+}
+
+/* The parts of a document that reports from `said` on are about: the mapping around each, if it is not the
+ * whole spec. */
+static void remember_parts(reading *r, const weft_yaml_document *source, const weft_diag *said) {
+    for (; said && !r->rc; said = said->next) {
+        const char *dot = said->path ? strrchr(said->path, '.') : NULL;
+        model_broken *one = weft_arena_calloc(r->arena, 1, sizeof *one);
+        char *path = weft_arena_strndup(r->arena, said->path ? said->path : "",
+                                        dot ? (size_t)(dot - said->path) : 0);
+        if (!one || !path) {
+            out_of_memory(r);
+        } else if (strchr(path, '.')) {
+            *one = (model_broken){.next = r->broken, .kind = -2, .source = source, .path = path};
+            r->broken = one;
+        }
+    }
 }
 
 /* The same document read with its unknown fields left out, so that what else is wrong shows at once. */
@@ -164,6 +184,7 @@ static void add(reading *r, model_document *d) {
         if (d->source) weft_yaml_document_place(d->source, "metadata.name", &line, &column);
         report(r, &at, line, column, "metadata.name", "rename or remove one",
                what ? what : "is there already");
+        if (d->source) remember_broken(r, d->kind, d->source);
     }
 }
 
@@ -197,9 +218,11 @@ static void take_document(reading *r, const model_text *from, const weft_yaml_do
     }
     check_version(r, from, source, kind);
     const weft_type *type = weft_registry_type_of(r->registry, model_kind_table[kind].type);
+    weft_diag **tail = r->diags ? r->diags->tail : NULL;
     const int rc =
         weft_yaml_document_decode(r->registry, type, source, r->arena, &message, r->diags);
     if (rc) {
+        remember_parts(r, source, tail ? *tail : NULL);
         r->wrong = true;
         if (rc == WEFT_ENOMEM) r->rc = rc;
         remember_broken(r, kind, source);
