@@ -297,8 +297,8 @@ static tel_node node(const char *id, const char *parent, int64_t start, int64_t 
 
 static void test_tree(void **state) {
     (void)state;
-    tel_node n[] = {node("c2", "a", 50, 60, false, "s"), node("a", "", 0, 100, true, "s"),
-                    node("c1", "a", 10, 40, false, "s"), node("d", "c1", 12, 30, true, "t"),
+    tel_node n[] = {node("c2", "a", 50, 60, false, "s"),   node("a", "", 0, 100, true, "s"),
+                    node("c1", "a", 10, 40, false, "s"),   node("d", "c1", 12, 30, true, "t"),
                     node("x", "gone", 20, 25, false, "t"), node("y", "gone", 200, 210, false, "t")};
     uint32_t order[6];
     assert_int_equal(tel_tree(n, 6, order), 0);

@@ -126,8 +126,8 @@ static Telemetry__FindTracesResponse *find(const Telemetry__FindTracesRequest *w
 static Telemetry__GetTraceResponse *get(int trace) {
     Telemetry__GetTraceRequest want = TELEMETRY__GET_TRACE_REQUEST__INIT;
     want.trace_id = trace_id(trace);
-    Telemetry__GetTraceResponse *r = (Telemetry__GetTraceResponse *)weft_new(
-        ctx, &telemetry__get_trace_response__descriptor);
+    Telemetry__GetTraceResponse *r =
+        (Telemetry__GetTraceResponse *)weft_new(ctx, &telemetry__get_trace_response__descriptor);
     const weft_status st = tel_get_trace(ctx, store, &want, r);
     if (st.code == WEFT_NOT_FOUND) return NULL;
     assert_int_equal(st.code, WEFT_OK);
@@ -148,9 +148,18 @@ static const char *found(const Telemetry__FindTracesRequest *want) {
 static const in some[] = {
     {.trace = 1, .id = 1, .service = "order.shop", .name = "shop.Order/Place", .took = 50 * MS},
     {.trace = 1, .id = 2, .parent = 1, .service = "user.shop", .start = MS, .took = MS},
-    {.trace = 2, .id = 1, .service = "user.shop", .name = "shop.User/Get", .start = 10 * MS,
-     .took = MS, .error = true},
-    {.trace = 3, .id = 1, .service = "order.shop", .name = "shop.Order/Get", .start = 20 * MS,
+    {.trace = 2,
+     .id = 1,
+     .service = "user.shop",
+     .name = "shop.User/Get",
+     .start = 10 * MS,
+     .took = MS,
+     .error = true},
+    {.trace = 3,
+     .id = 1,
+     .service = "order.shop",
+     .name = "shop.Order/Get",
+     .start = 20 * MS,
      .took = 9 * MS},
 };
 
@@ -159,20 +168,20 @@ static void test_finds(void **state) {
     for (int i = 0; i < 4; i++) put(&some[i], 1);
     Telemetry__FindTracesRequest want = TELEMETRY__FIND_TRACES_REQUEST__INIT;
     assert_string_equal(found(&want), "3 2 1");
-    want.service = (char *)(uintptr_t)"user";
+    want.service = (char *)(uintptr_t) "user";
     assert_string_equal(found(&want), "2 1");
     want.status = TELEMETRY__FIND_TRACES_REQUEST__STATUS__STATUS_ERROR;
     assert_string_equal(found(&want), "2");
     want.status = TELEMETRY__FIND_TRACES_REQUEST__STATUS__STATUS_OK;
     assert_string_equal(found(&want), "1");
     want = (Telemetry__FindTracesRequest)TELEMETRY__FIND_TRACES_REQUEST__INIT;
-    want.method = (char *)(uintptr_t)"Get";
+    want.method = (char *)(uintptr_t) "Get";
     assert_string_equal(found(&want), "3 2");
-    want.method = (char *)(uintptr_t)"Order/Get";
+    want.method = (char *)(uintptr_t) "Order/Get";
     assert_string_equal(found(&want), "3");
-    want.method = (char *)(uintptr_t)"rder/Get";
+    want.method = (char *)(uintptr_t) "rder/Get";
     assert_string_equal(found(&want), "");
-    want.method = (char *)(uintptr_t)"";
+    want.method = (char *)(uintptr_t) "";
     want.min_duration_nano = 9 * MS;
     assert_string_equal(found(&want), "3 1");
     want.from_unix_nano = BEGIN + MS;
@@ -198,7 +207,7 @@ static void test_pages(void **state) {
     }
     assert_int_equal(all, 25);
     assert_int_equal(pages, 3);
-    want.cursor = (char *)(uintptr_t)"x";
+    want.cursor = (char *)(uintptr_t) "x";
     Telemetry__FindTracesResponse r = TELEMETRY__FIND_TRACES_RESPONSE__INIT;
     assert_int_equal(tel_find_traces(ctx, store, &want, &r).code, WEFT_INVALID_ARGUMENT);
 }
@@ -268,8 +277,8 @@ static void put_log(int key, const char *service, int trace, const char *body) {
 }
 
 static Telemetry__FindLogsResponse *logs(const Telemetry__FindLogsRequest *want) {
-    Telemetry__FindLogsResponse *r = (Telemetry__FindLogsResponse *)weft_new(
-        ctx, &telemetry__find_logs_response__descriptor);
+    Telemetry__FindLogsResponse *r =
+        (Telemetry__FindLogsResponse *)weft_new(ctx, &telemetry__find_logs_response__descriptor);
     assert_int_equal(tel_find_logs(ctx, store, want, r).code, WEFT_OK);
     return r;
 }
@@ -285,9 +294,9 @@ static void test_logs(void **state) {
     assert_int_equal(r->n_records, 3);
     assert_int_equal(r->records[0]->time_unix_nano, BEGIN + 8);
     assert_int_equal(r->records[2]->time_unix_nano, BEGIN + 10);
-    want.service = (char *)(uintptr_t)"order";
+    want.service = (char *)(uintptr_t) "order";
     assert_int_equal(logs(&want)->records[2]->time_unix_nano, BEGIN + 9);
-    want.service = (char *)(uintptr_t)"";
+    want.service = (char *)(uintptr_t) "";
     want.after_id = r->last_id;
     assert_int_equal(logs(&want)->n_records, 0);
     put_log(11, "user.shop", 0, "more");
@@ -297,7 +306,7 @@ static void test_logs(void **state) {
     r = logs(&want);
     assert_int_equal(r->n_records, 1);
     assert_string_equal(r->records[0]->trace_id, trace_id(1));
-    want.trace_id = (char *)(uintptr_t)"zz";
+    want.trace_id = (char *)(uintptr_t) "zz";
     Telemetry__FindLogsResponse bad = TELEMETRY__FIND_LOGS_RESPONSE__INIT;
     assert_int_equal(tel_find_logs(ctx, store, &want, &bad).code, WEFT_INVALID_ARGUMENT);
 }
@@ -306,8 +315,8 @@ static void test_logs(void **state) {
 
 static Telemetry__ListEdgesResponse *edges(void) {
     Telemetry__ListEdgesRequest want = TELEMETRY__LIST_EDGES_REQUEST__INIT;
-    Telemetry__ListEdgesResponse *r = (Telemetry__ListEdgesResponse *)weft_new(
-        ctx, &telemetry__list_edges_response__descriptor);
+    Telemetry__ListEdgesResponse *r =
+        (Telemetry__ListEdgesResponse *)weft_new(ctx, &telemetry__list_edges_response__descriptor);
     assert_int_equal(tel_list_edges(ctx, store, &want, r).code, WEFT_OK);
     return r;
 }
@@ -316,11 +325,28 @@ static Telemetry__ListEdgesResponse *edges(void) {
 static void test_edges(void **state) {
     (void)state;
     const in call[] = {
-        {.trace = 1, .id = 2, .parent = 9, .service = "order", .kind = CLIENT, .took = 40 * MS,
-         .sidecar = true, .callee = "user", .error = true},
-        {.trace = 1, .id = 3, .parent = 2, .service = "order", .kind = CLIENT, .took = 30 * MS,
+        {.trace = 1,
+         .id = 2,
+         .parent = 9,
+         .service = "order",
+         .kind = CLIENT,
+         .took = 40 * MS,
+         .sidecar = true,
+         .callee = "user",
+         .error = true},
+        {.trace = 1,
+         .id = 3,
+         .parent = 2,
+         .service = "order",
+         .kind = CLIENT,
+         .took = 30 * MS,
          .sidecar = true},
-        {.trace = 1, .id = 4, .parent = 3, .service = "user", .took = 20 * MS, .sidecar = true,
+        {.trace = 1,
+         .id = 4,
+         .parent = 3,
+         .service = "user",
+         .took = 20 * MS,
+         .sidecar = true,
          .peer = "order"},
         {.trace = 1, .id = 5, .parent = 4, .service = "user", .took = 10 * MS},
     };
@@ -348,9 +374,9 @@ static void test_edges(void **state) {
 static void test_edges_of_apps(void **state) {
     (void)state;
     const in calls[] = {
-        {.trace = 1, .id = 1, .service = "web", .took = MS},               /* from outside */
+        {.trace = 1, .id = 1, .service = "web", .took = MS}, /* from outside */
         {.trace = 1, .id = 2, .parent = 1, .service = "web", .kind = CLIENT},
-        {.trace = 1, .id = 3, .parent = 2, .service = "user", .took = MS}, /* of web */
+        {.trace = 1, .id = 3, .parent = 2, .service = "user", .took = MS},  /* of web */
         {.trace = 2, .id = 4, .parent = 77, .service = "user", .took = MS}, /* of whom? */
     };
     put(&calls[2], 1);
