@@ -138,7 +138,7 @@ static EnvoyRoute__RetryPolicy *retry_of(make *m, const WeftMesh__Retry *from, i
                 on = make_text(m, "%s%s%s", on, *on ? "," : "", names[i].text);
     out->retry_on = on;
     out->num_retries = make_u32(m, attempts);
-    if (*from->per_try_timeout) one = duration(from->per_try_timeout);
+    if (!one) one = duration(from->per_try_timeout); /* the route's own goes before */
     if (timeout && one > timeout) one = timeout;
     if (one) out->per_try_timeout = make_duration(m, one);
     if (from->backoff && (*from->backoff->base_ || *from->backoff->max)) {
