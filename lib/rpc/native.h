@@ -158,9 +158,8 @@ struct tp_call {
     bool server;
 
     /* Left by operations for the loop. */
-    tp_out given; /* start, send, finish */
-    bool has_given;
-    unsigned start_flags;
+    tp_out given;              /* start, send, finish */
+    bool has_given, has_first; /* has_first: it is start's */
 
     /* The loop's from here on, but for what is said otherwise. */
     weft_list link; /* client: of those that wait for a connection; server: of its connection's */
@@ -216,6 +215,7 @@ void nat_call_init(tp_call *call, nat_loop *loop);
 void nat_deadline(weft_timer *timer, int64_t now);
 /* Gives more of the message to the engine. False: the stream is broken (call ended). */
 bool nat_feed(tp_call *call);
+void nat_fail_sending(tp_call *call); /* what is on its way will not arrive */
 void nat_input(tp_call *call, const weft_slice *data, bool end);
 /* Answers a recv if that is possible now. */
 void nat_pump(tp_call *call);

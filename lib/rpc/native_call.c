@@ -108,9 +108,19 @@ static int feed_piece(tp_call *call, size_t queued) {
     return 0;
 }
 
+void nat_fail_sending(tp_call *call) {
+    nat_sending *sending = &call->sending;
+    const bool tell = sending->busy && sending->tell;
+    sending->busy = sending->tell = false;
+    nat_drop(&sending->out);
+    if (tell) call->events->on_sent(call->user, false);
+}
+
 static bool feed_failed(tp_call *call, int error) {
     /* A stream that is over is told about by on_reset. */
-    if (error != WEFT_ECLOSED)
+    if (error == WEFT_ECLOSED)
+        nat_fail_sending(call);
+    else
         nat_break(call, TP_PEER, WEFT_RESOURCE_EXHAUSTED, "no memory to send the message");
     return false;
 }
@@ -148,7 +158,7 @@ static void take_given(tp_call *call, bool tell) {
     nat_sending *sending = &call->sending;
     if (!call->has_given) return;
     call->has_given = false;
-    if (call->over) {
+    if (call->over || (!call->server && call->u.c.ended)) {
         nat_drop(&call->given);
         if (tell) call->events->on_sent(call->user, false);
         return;
@@ -294,7 +304,7 @@ static void run(nat_item *item, unsigned ops) {
     tp_call *call = WEFT_CONTAINER(item, tp_call, item);
     if (ops & NAT_CANCEL) call->cancelled = true;
     if (ops & NAT_START) {
-        if (!(ops & NAT_SEND)) take_given(call, false); /* else the message is a send's */
+        if (call->has_first) take_given(call, false); /* else it may be a send's that comes */
         nat_client_begin(call);
     }
     if (call->server && ops & (NAT_REFUSE | NAT_WATCH | NAT_FINISH)) {

@@ -39,7 +39,7 @@ void nat_call_start(tp_call *call, tp_out *first, unsigned flags) {
     call->close_wanted = flags & (TP_UNARY | TP_CLOSE);
     if (first) {
         call->given = *first;
-        call->has_given = true;
+        call->has_given = call->has_first = true;
     }
     nat_item_ref(&call->item); /* the loop's */
     nat_push(call->loop, &call->item, NAT_START);
@@ -94,6 +94,7 @@ static void finish(tp_call *call, int code, const char *text, size_t len, bool e
     call->u.c.end = (tp_end){.cause = TP_PEER, .code = code};
     set_text(call, text, len, encoded);
     call->u.c.ended = call->peer_closed = true;
+    nat_fail_sending(call); /* nobody will read it */
     nat_pump(call);
     nat_client_pumped(call);
 }
