@@ -10,7 +10,7 @@ SHOP_SRC := $(call ctree,services/shop)
 TELEMETRY_SRC := $(call ctree,services/telemetry)
 CONTROL_SRC := $(call ctree,services/control)
 # Rooms of the sidecar, and the data path that is composed of them in sidecar/*.c.
-SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream $(if $(wildcard sidecar/xds/*.c),xds)
+SIDECAR_ROOMS := config route cluster telemetry export $(if $(wildcard sidecar/admin/*.c),admin) upstream $(if $(wildcard sidecar/xds/*.c),xds) identity
 SIDECAR_SRC := $(call cfiles,sidecar)
 
 # Units: objects that belong together. Tests link the units they may use (test.mk), so that a room
@@ -48,7 +48,7 @@ UNIT_control_xds := $(call objs,$(call cfiles,services/control/xds))
 UNIT_sidecar := $(call objs,$(filter-out sidecar/main.c,$(SIDECAR_SRC)))
 SIDECAR_UNITS := sidecar $(SIDECAR_ROOMS:%=sidecar_%) envoy
 # What the sidecar's program is linked of: no C-core.
-SIDECAR_PROGRAM_UNITS := $(SIDECAR_UNITS) base crypto net http h2 pb gen0 gen rpc
+SIDECAR_PROGRAM_UNITS := $(SIDECAR_UNITS) otlp controlgen base crypto net http h2 pb gen0 gen rpc
 
 UNIT_LIBS_crypto := -lssl -lcrypto
 UNIT_LIBS_net := -lcares
@@ -99,8 +99,8 @@ link_units = -Wl,--start-group $(call unit_archives,$1) -Wl,--end-group -Wl,--as
 # The transport is found through a weak symbol; this pulls C-core's in.
 USE_CORE := $(if $(UNIT_core),-Wl$(comma)-u$(comma)weft_transport_core)
 
-# What the control plane's program is linked of.
-CONTROL_PROGRAM_UNITS := control controlgen envoy $(LIB_UNITS) core $(STORE_UNITS)
+# What the control plane's program is linked of: no C-core.
+CONTROL_PROGRAM_UNITS := control controlgen envoy $(LIB_UNITS) $(STORE_UNITS)
 
 # ---- libraries: each as .a and .so
 SOMAJOR := $(firstword $(subst ., ,$(VERSION)))

@@ -13,7 +13,7 @@ $(eval $(call program_rule,protoc-gen-weft,$(call objs,tools/codegen/main.c),cod
 $(eval $(call program_rule,weft,$(call objs,tools/weft/main.c),tool codegen otlp $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(eval $(call program_rule,weft-sidecar,$(call objs,sidecar/main.c) $(HOT_OBJS),$(filter-out $(HOT_UNITS),$(SIDECAR_PROGRAM_UNITS)),$(if $(HOT_OBJS),-flto -flto-partition=one),$(HOT_LIBS)))
 $(eval $(call program_rule,weft-telemetry,$(call objs,$(filter services/telemetry/main.c,$(TELEMETRY_SRC))),telemetry otlp $(CORE_PROGRAM_UNITS),$(USE_CORE)))
-$(eval $(call program_rule,weft-control,$(call objs,services/control/main.c),$(CONTROL_PROGRAM_UNITS),$(USE_CORE)))
+$(eval $(call program_rule,weft-control,$(call objs,services/control/main.c),$(CONTROL_PROGRAM_UNITS)))
 $(eval $(call program_rule,weft-shop,$(call objs,$(filter %/main.c,$(SHOP_SRC))),shop $(CORE_PROGRAM_UNITS),$(USE_CORE)))
 $(foreach p,$(DEMO_PROGRAMS),$(eval $(call program_rule,$p,$(call objs,deploy/demo/$(p:weft-%=%).c),shop $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 
