@@ -184,7 +184,7 @@ static void add(reading *r, model_document *d) {
         if (d->source) weft_yaml_document_place(d->source, "metadata.name", &line, &column);
         report(r, &at, line, column, "metadata.name", "rename or remove one",
                what ? what : "is there already");
-        if (d->source) remember_broken(r, d->kind, d->source);
+        if (d->source) remember_broken(r, (int)d->kind, d->source);
     }
 }
 

@@ -64,7 +64,8 @@ typedef struct registry_view_service {
 typedef struct registry_view {
     const registry_view_instance *instances;
     size_t count;
-    const registry_view_service *services; /* any order, one a service; may be fewer than there are */
+    const registry_view_service
+        *services; /* any order, one a service; may be fewer than there are */
     size_t service_count;
 } registry_view;
 
