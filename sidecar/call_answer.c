@@ -97,7 +97,8 @@ static void count_call(call *c, int64_t duration) {
 
 /* Whether anyone wants the span of an outcome: those that are sampled, and failures. */
 static bool records(const call *c, int code) {
-    return c->worker->shared->spans_fd >= 0 && (c->trace.flags & HTTP_TRACE_SAMPLED || code);
+    return sidecar_wants_spans(c->worker->shared) &&
+           (c->trace.flags & HTTP_TRACE_SAMPLED || code);
 }
 
 static void set_text(span *s, span_text which, const char *text) {

@@ -12,6 +12,7 @@
 
 #include "sidecar/certs.h"
 #include "sidecar/config/load.h"
+#include "sidecar/export/otlp.h"
 #include "sidecar/operate.h"
 #include "sidecar/worker.h"
 #include "weft/flags.h"
@@ -24,6 +25,7 @@
 typedef struct settings {
     const char *config;
     const char *spans;
+    const char *otlp;
     const char *dns;
     int64_t workers;
     int64_t drain;
@@ -40,6 +42,7 @@ typedef struct program {
     sidecar_shared shared;
     worker *workers;
     operate *operate;      /* the admin server, or NULL */
+    otlp_rpc *collector;   /* where shared.otlp sends, or NULL */
     uint32_t worker_count; /* initialised */
     uint32_t threads;      /* started, worker 0 not counted */
     int signals;
@@ -87,6 +90,12 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
          .value = "FILE",
          .env = "WEFT_SPANS",
          .help = "Where spans go, a line of JSON each; appended. None: nowhere."},
+        {.name = "otlp",
+         .type = WEFT_FLAG_STRING,
+         .to.string = &s->otlp,
+         .value = "ADDRESS",
+         .env = "WEFT_OTLP",
+         .help = "Where spans go as OTLP over gRPC: 127.0.0.1:4317, unix:/path. None: nowhere."},
         {.name = "dns",
          .type = WEFT_FLAG_STRING,
          .to.string = &s->dns,
@@ -274,8 +283,27 @@ static void say_ready(program *p) {
     weft_buf_free(&line);
 }
 
+/* After signals are heard, so that no thread of it takes them. */
+static int start_export(program *p) {
+    if (!p->set.otlp) return 0;
+    weft_addr addr;
+    const char *why = "";
+    if (weft_addr_parse(p->set.otlp, &addr, &why)) {
+        fprintf(stderr, "weft-sidecar: --otlp %s: %s\n", p->set.otlp, why);
+        return WEFT_EINVAL;
+    }
+    p->collector = otlp_rpc_new(p->set.otlp, "native");
+    if (!p->collector) return WEFT_ENOMEM;
+    const otlp_config config = {.source = {.self_id = p->shared.self_id, .service = "weft-sidecar"},
+                                .seed = weft_rng_system_seed(),
+                                .send = otlp_rpc_send,
+                                .user = p->collector};
+    return otlp_exporter_start(&config, &p->shared.otlp);
+}
+
 static int run(program *p) {
     int rc = hear_signals(p);
+    if (!rc) rc = start_export(p);
     for (uint32_t i = 1; i < p->worker_count && !rc; i++) {
         if (pthread_create(&p->workers[i].thread, NULL, worker_run, &p->workers[i])) {
             rc = WEFT_EIO;
@@ -299,6 +327,8 @@ static void clean_up(program *p) {
     net_watch_stop(&p->watch);
     for (uint32_t i = 0; i < p->worker_count; i++) worker_free(&p->workers[i]);
     weft_free(p->workers);
+    otlp_exporter_stop(p->shared.otlp); /* with the workers' last spans */
+    otlp_rpc_free(p->collector);
     if (p->signals >= 0) (void)close(p->signals);
     for (uint32_t i = 0; p->shared.sockets && i < p->snapshot->listener_count; i++)
         if (p->shared.sockets[i] >= 0) (void)close(p->shared.sockets[i]);

@@ -60,7 +60,7 @@ static stack_verdict step_trace(call *c) {
             span_sample(c->trace.trace_id, c->worker->shared->trace_ratio) ? HTTP_TRACE_SAMPLED : 0;
     }
     /* Outbound it is in our own spans only: the attempt's goes on. */
-    if (c->inbound || c->worker->shared->spans_fd >= 0)
+    if (c->inbound || sidecar_wants_spans(c->worker->shared))
         random_bytes(c, c->trace.span_id, sizeof c->trace.span_id);
     return STACK_NEXT;
 }

@@ -6,6 +6,7 @@
 
 #include "sidecar/call.h"
 #include "sidecar/export/export.h"
+#include "sidecar/export/otlp.h"
 #include "weft/log.h"
 #include "weft/mem.h"
 
@@ -109,16 +110,37 @@ static void on_listener_closed(net_listener *listener) {
 
 /* ---- housekeeping */
 
+typedef struct span_lines {
+    worker *worker;
+    weft_buf text;
+} span_lines;
+
+/* A full disk must not stop traffic. */
+static void write_lines(span_lines *l) {
+    const ssize_t n = write(l->worker->shared->spans_fd, l->text.data, l->text.len);
+    (void)n;
+    weft_buf_clear(&l->text);
+}
+
+static bool hand_out(void *user, const span *s) {
+    span_lines *l = user;
+    const sidecar_shared *shared = l->worker->shared;
+    if (shared->otlp && !otlp_exporter_add(shared->otlp, s))
+        worker_counters(l->worker)[TELEMETRY_SPANS_DROPPED]++;
+    if (shared->spans_fd < 0) return true;
+    if (l->text.len >= SPANS_TEXT) write_lines(l);
+    const size_t before = l->text.len;
+    if (export_span(s, &l->text)) l->text.len = before;
+    return true;
+}
+
 static void write_spans(worker *w) {
-    if (!span_buffer_stats(w->spans).waiting || w->shared->spans_fd < 0) return;
-    weft_buf out;
-    weft_buf_init(&out, SPANS_TEXT);
-    while (export_spans(w->spans, 0, &out)) {
-        const ssize_t n = write(w->shared->spans_fd, out.data, out.len);
-        if (n != (ssize_t)out.len) break; /* a full disk must not stop traffic */
-        weft_buf_clear(&out);
-    }
-    weft_buf_free(&out);
+    if (!span_buffer_stats(w->spans).waiting || !sidecar_wants_spans(w->shared)) return;
+    span_lines l = {.worker = w};
+    weft_buf_init(&l.text, 2 * SPANS_TEXT);
+    (void)span_buffer_drain(w->spans, 0, hand_out, &l);
+    if (l.text.len) write_lines(&l);
+    weft_buf_free(&l.text);
 }
 
 static void keep_house(weft_timer *timer, int64_t now) {

@@ -31,6 +31,7 @@ typedef struct sidecar_shared {
     double trace_ratio;          /* of traces that begin here */
     int64_t drain;               /* ns that open calls get after SIGTERM */
     int spans_fd;                /* where spans go as JSON lines; -1: nowhere */
+    struct otlp_exporter *otlp;  /* where they go as OTLP; NULL: nowhere */
     void (*drained)(void *user); /* a worker has nothing left; on its thread */
     void *user;
     const char *dns; /* servers to ask in place of /etc/resolv.conf's; NULL: those */
@@ -39,6 +40,10 @@ typedef struct sidecar_shared {
     const char *host; /* seed of all that is drawn (0: the system's) */
     uint64_t seed;
 } sidecar_shared;
+
+static inline bool sidecar_wants_spans(const sidecar_shared *shared) {
+    return shared->spans_fd >= 0 || shared->otlp;
+}
 
 /* A listener as one worker has it. */
 typedef struct worker_listener {
