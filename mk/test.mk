@@ -57,6 +57,10 @@ endef
 $(foreach t,$(filter tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(TEST_UNITS_base))))
 $(foreach t,$(filter-out tests/unit/base/%,$(UNIT_TEST_SRC)),$(eval $(call test_rule,$t,$(call test_units,$t),$(if $(filter core,$(call test_units,$t)),$(USE_CORE)),$(GEN2_H))))
 $(foreach t,$(INT_TEST_C),$(eval $(call test_rule,$t,$(TEST_UNITS_all),$(USE_CORE),$(GEN2_H))))
+# The suite of lib/rpc once more in programs without C-core, which then use the native transport.
+RPC_NATIVE_SRC := $(filter tests/unit/rpc/%,$(UNIT_TEST_SRC))
+RPC_NATIVE := $(patsubst tests/unit/rpc/%.c,$(BUILD)/bin/tests/unit/rpc_native/%,$(RPC_NATIVE_SRC))
+$(foreach t,$(RPC_NATIVE_SRC),$(eval $(call program_rule,tests/unit/rpc_native/$(basename $(notdir $t)),$(call objs,$t),$(filter-out core,$(TEST_UNITS_rpc)),,-lcmocka)))
 # The sidecars' peers in integration tests: tests/integration/sidecar_*.c, a program each.
 INT_PEER_HELPERS := tests/integration/sidecar_plan.c tests/bench/bench.c
 INT_PEER_C := $(filter-out $(INT_PEER_HELPERS),$(sort $(wildcard tests/integration/sidecar_*.c)))
@@ -68,7 +72,7 @@ INT_SERVICE_C := $(sort $(wildcard tests/integration/*/*.c))
 INT_SERVICES := $(patsubst %.c,$(BUILD)/bin/%,$(INT_SERVICE_C))
 $(foreach t,$(INT_SERVICE_C),$(eval $(call program_rule,$(t:%.c=%),$(call objs,$t),testgen $(CORE_PROGRAM_UNITS),$(USE_CORE))))
 $(call objs,$(INT_SERVICE_C)): | $(GEN0_H) $(GEN2_H) $(DEPS_BUILD)
-UNIT_TESTS := $(patsubst %.c,$(BUILD)/bin/%,$(UNIT_TEST_SRC))
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/bin/%,$(UNIT_TEST_SRC)) $(RPC_NATIVE)
 
 # ---- conformance: tests/conformance/test_*.c, cmocka programs too, named by what they hold us to
 CONF_SRC := $(sort $(wildcard tests/conformance/test_*.c))
@@ -112,7 +116,7 @@ conformance: $(CONF_TESTS) | $(DEPS_TEST) ## Hold HTTP/2 and HPACK to their RFCs
 bench-h2: $(patsubst %.c,$(BUILD)/bin/%,$(BENCH_H2)) ## Measure the HTTP/2 engine alone
 	@for b in $^; do $$b; tests/bench/instructions $$b 16; tests/bench/instructions $$b 16 hop; done
 
-integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C)) $(INT_PEERS) $(INT_SERVICES) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
+integration: $(ALL) $(patsubst %.c,$(BUILD)/bin/%,$(INT_TEST_C) $(RPC_NATIVE_SRC)) $(INT_PEERS) $(INT_SERVICES) | $(DEPS_TEST) ## Run integration tests; T=test_order picks
 	@$(RUN) $(call picked,$(INT_SUITES))
 
 # ---- benchmarks: tests/bench/NAME_bench.c, a program each that prints a table

@@ -234,7 +234,8 @@ static int count_reset(h2_conn *c, const h2_stream *s) {
 static int on_rst_stream(h2_conn *c, const frame *f, const uint8_t *payload) {
     if (!f->stream) return conn_error(c, H2_PROTOCOL_ERROR, "RST_STREAM on stream 0");
     if (f->len != 4) return conn_error(c, H2_FRAME_SIZE_ERROR, "bad length of RST_STREAM");
-    if (stream_is_idle(c, f->stream))
+    const bool ours = (f->stream & 1) == (c->role == H2_CLIENT);
+    if (stream_is_idle(c, f->stream) && (ours || !c->limits->idle_reset))
         return conn_error(c, H2_PROTOCOL_ERROR, "RST_STREAM on an idle stream");
     c->env->stats.resets_in++;
     h2_stream *s = stream_find(c, f->stream);

@@ -39,6 +39,7 @@ void nat_limits(h2_limits *limits, size_t max_metadata, int64_t keepalive_ns) {
         max_metadata > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)max_metadata;
     if (limits->header_list_max > limits->header_block_max)
         limits->header_block_max = limits->header_list_max;
+    limits->idle_reset = true;
     limits->ping_interval = keepalive_ns;
 }
 

@@ -39,8 +39,9 @@ static void maybe_drained(nat_listen *listen) {
 
 static void conn_closed(nat_conn *conn, int error, const char *reason) {
     nat_listen *listen = conn->owner;
-    if (error && conn->role == H2_SERVER && !conn->peer)
-        weft_log(WEFT_LOG_DEBUG, "a connection was refused", WEFT_S("reason", reason));
+    if (error)
+        weft_log(WEFT_LOG_INFO, "a connection failed", WEFT_S("error", weft_strerror(error)),
+                 WEFT_S("reason", reason));
     nat_conn_free(conn);
     maybe_drained(listen);
 }

@@ -106,6 +106,10 @@ typedef struct h2_limits {
     uint32_t reset_min;      /* … so many of which are never too many … */
     uint32_t reset_percent;  /* … beyond, more than this share of the streams it opened is */
     uint32_t made_reset_max; /* RST_STREAM that the peer's mistakes made us send (MadeYouReset) */
+    /* The peer may reset streams it never opened, which counts as an unknown frame instead of ending the
+     * connection (RFC 9113 section 6.4): gRPC C-core's clients do when a call is cancelled before its HEADERS
+     * were written. */
+    bool idle_reset;
     /* Time, ns; 0: none. */
     int64_t settings_timeout; /* for the peer's preface and SETTINGS, and for its ACK of ours */
     int64_t
