@@ -62,7 +62,7 @@ static void call_begin(down *d, h2_stream *stream, http_fields *fields, bool end
     }
     c->down = d;
     c->stream = stream;
-    c->view = config_view_ref(config_reader_view(w->reader));
+    c->view = config_view_ref(d->listener->view);
     c->inbound = d->listener->config->direction == CONFIG_INBOUND;
     c->request_ended = end;
     c->replayable = true;
@@ -93,7 +93,7 @@ void call_close(call *c) {
     call_record(c);
     --*active(c);
     if (c->admitted || c->retry_held) {
-        cluster_bulkhead *b = &w->shared->clusters[c->cluster->index].classes[c->route->priority];
+        cluster_bulkhead *b = &c->upstream->shared->classes[c->route->priority];
         if (c->admitted) cluster_gauge_drop(&b->requests);
         if (c->retry_held) cluster_gauge_drop(&b->retries);
     }

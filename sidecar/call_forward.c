@@ -168,7 +168,7 @@ static void send_attempt(call *c) {
 static bool policy_grants(call *c) {
     const config_class class = c->route->priority;
     const config_thresholds *limits = &c->cluster->thresholds[class];
-    cluster_shared *shared = &c->worker->shared->clusters[c->cluster->index];
+    cluster_shared *shared = c->upstream->shared;
     const int64_t now = worker_now(c->worker);
     if (c->retries >= c->retry->max_retries || !c->replayable || now >= c->deadline) return false;
     if (limits->max_retries != UINT32_MAX) {
@@ -343,7 +343,7 @@ static void strip_unprocessed(http_fields *fields) {
 static bool retries_left(const call *c) {
     const config_class class = c->route->priority;
     const config_thresholds *limits = &c->cluster->thresholds[class];
-    const cluster_shared *shared = &c->worker->shared->clusters[c->cluster->index];
+    const cluster_shared *shared = c->upstream->shared;
     if (limits->max_retries == UINT32_MAX)
         return cluster_budget_left(&shared->budget, worker_now(c->worker), limits->budget_percent,
                                    limits->budget_floor) > 0;

@@ -266,7 +266,7 @@ static void say_ready(program *p) {
     weft_buf_init(&line, 1 << 16);
     char text[WEFT_ADDR_TEXT];
     for (uint32_t i = 0; i < p->snapshot->listener_count; i++) {
-        const weft_addr addr = net_listener_addr(p->workers[0].listeners[i].net);
+        const weft_addr addr = net_listener_addr(p->workers[0].listeners[i]->net);
         (void)weft_buf_printf(&line, "%s%s=%s", i ? " " : "", p->snapshot->listeners[i].name,
                               weft_addr_format(&addr, text));
     }

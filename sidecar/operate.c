@@ -70,8 +70,9 @@ static void collect(void *user, admin_sum *sum) {
         admin_sum_telemetry(sum, w->metrics);
     }
     if (!(wanted & ADMIN_CLUSTERS)) return;
-    for (uint32_t i = 0; i < w->shared->snapshot->cluster_count; i++) {
-        upstream_cluster *c = upstream_find(w->up, &w->shared->snapshot->clusters[i]);
+    const config_view *view = config_reader_view(w->reader);
+    for (uint32_t i = 0; i < view->snapshot->cluster_count; i++) {
+        upstream_cluster *c = upstream_find(view->state, &view->snapshot->clusters[i]);
         admin_sum_cluster(sum, upstream_endpoints(c), worker_now(w), connections, NULL);
     }
 }
@@ -111,14 +112,15 @@ static void add_context(admin_certs *out, const char *what, const char *name, co
 }
 
 static void show_certs(void *user, admin_certs *out) {
-    const sidecar_shared *shared = ((const operate *)user)->shared;
-    const config_snapshot *s = shared->snapshot;
+    const worker *w = ((const operate *)user)->first;
+    const config_view *view = config_reader_view(w->reader);
+    const config_snapshot *s = view->snapshot;
     for (uint32_t i = 0; i < s->listener_count; i++)
         add_context(out, "listener", s->listeners[i].name, s->listeners[i].tls,
-                    shared->listener_tls[i]);
+                    w->listeners[i]->tls);
     for (uint32_t i = 0; i < s->cluster_count; i++)
         add_context(out, "cluster", s->clusters[i].name, s->clusters[i].tls,
-                    shared->cluster_tls[i]);
+                    upstream_find(view->state, &s->clusters[i])->tls);
 }
 
 static void drain(void *user) {

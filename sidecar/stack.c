@@ -155,7 +155,7 @@ static stack_verdict step_route(call *c) {
         return STACK_DONE;
     }
     if (!c->cluster) c->cluster = route_pick(c->route, weft_rng_u64(&c->worker->rng));
-    c->upstream = upstream_find(c->worker->up, c->cluster);
+    c->upstream = upstream_find(c->view->state, c->cluster);
     return STACK_NEXT;
 }
 
@@ -184,7 +184,7 @@ static stack_verdict step_deadline(call *c) {
 static stack_verdict step_admit(call *c) {
     const config_class class = c->route->priority;
     const config_thresholds *limits = &c->cluster->thresholds[class];
-    cluster_shared *shared = &c->worker->shared->clusters[c->cluster->index];
+    cluster_shared *shared = c->upstream->shared;
     if (!cluster_gauge_take(&shared->classes[class].requests, limits->max_requests)) {
         worker_counters(c->worker)[TELEMETRY_OVERFLOW_REQUESTS]++;
         call_answer(c, WEFT_UNAVAILABLE, true,

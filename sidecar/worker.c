@@ -52,13 +52,27 @@ static void down_open(wire *w) {
 
 static void ended(worker *w) {
     if (!w->draining || w->down_count || w->ended) return;
-    for (uint32_t i = 0; i < w->shared->snapshot->listener_count; i++)
-        if (w->listeners[i].net) return;
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (w->listeners[i]->net) return;
+    weft_list_each(&w->leaving, at) {
+        if (WEFT_CONTAINER(at, worker_listener, link)->net) return;
+    }
     w->ended = true;
     weft_timer_cancel(&w->grace);
     if (w->shared->drained) w->shared->drained(w->shared->user);
     upstream_drain(w->up);
     net_loop_stop(w->loop);
+}
+
+static void listener_free(worker_listener *l) {
+    weft_list_remove(&l->link);
+    tls_context_unref(l->tls);
+    if (l->view) config_view_unref(l->view);
+    weft_free(l);
+}
+
+static void listener_release(worker_listener *l) {
+    if (l->left && !l->net && !l->downs) listener_free(l);
 }
 
 static void down_closed(wire *w, int error, const char *reason) {
@@ -74,6 +88,8 @@ static void down_closed(wire *w, int error, const char *reason) {
                  WEFT_S("listener", d->listener->config->name), WEFT_S("reason", reason));
     weft_list_remove(&d->link);
     owner->down_count--;
+    d->listener->downs--;
+    listener_release(d->listener);
     weft_free(d);
     ended(owner);
 }
@@ -99,13 +115,16 @@ static int on_accept(net_listener *listener, net_conn *conn) {
     net_conn_set_options(conn, &options);
     weft_list_push_back(&l->worker->downs, &d->link);
     l->worker->down_count++;
+    l->downs++;
     return 0;
 }
 
 static void on_listener_closed(net_listener *listener) {
     worker_listener *l = net_listener_user(listener);
+    worker *w = l->worker;
     l->net = NULL;
-    ended(l->worker);
+    listener_release(l);
+    ended(w);
 }
 
 /* ---- housekeeping */
@@ -192,8 +211,8 @@ void worker_drain(void *user) {
     worker *w = user;
     if (w->draining) return;
     w->draining = true;
-    for (uint32_t i = 0; i < w->shared->snapshot->listener_count; i++)
-        if (w->listeners[i].net) net_listener_drain(w->listeners[i].net, w->index == 0);
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (w->listeners[i]->net) net_listener_drain(w->listeners[i]->net, w->index == 0);
     weft_list_each(&w->downs, at) { wire_drain(&WEFT_CONTAINER(at, down, link)->wire); }
     weft_timer_arm(net_loop_timers(w->loop), &w->grace, worker_now(w) + w->shared->drain);
     ended(w);
@@ -209,33 +228,62 @@ void worker_stop(void *user) {
 
 /* ---- life */
 
+static void listener_point(worker_listener *l, const config_listener *config, tls_context *tls,
+                           config_view *view) {
+    tls_context *old_tls = l->tls;
+    config_view *old_view = l->view;
+    l->config = config;
+    l->tls = tls ? tls_context_ref(tls) : NULL;
+    l->view = config_view_ref(view);
+    wire_limits(&config->h2, true, &l->limits);
+    tls_context_unref(old_tls);
+    if (old_view) config_view_unref(old_view);
+}
+
+/* Listens on a copy of `socket`; nobody looks at its configuration before listener_point. */
+static int listener_open(worker *w, const config_listener *config, int socket,
+                         worker_listener **out) {
+    worker_listener *l = weft_calloc(1, sizeof *l);
+    net_why why;
+    if (!l) return WEFT_ENOMEM;
+    weft_list_init(&l->link);
+    l->worker = w;
+    const int fd = w->shared->sim ? -1 : dup(socket);
+    if (fd < 0 && !w->shared->sim) {
+        weft_free(l);
+        return WEFT_EIO;
+    }
+    const bool local =
+        config->address.kind == WEFT_ADDR_UNIX || config->address.kind == WEFT_ADDR_ABSTRACT;
+    const net_listen what = {.addr = &config->address,
+                             .fd = fd,
+                             .same_uid = local && !config->tls,
+                             .on_accept = on_accept,
+                             .on_closed = on_listener_closed,
+                             .user = l};
+    const int rc = net_listener_new(w->loop, &what, &l->net, &why);
+    if (rc) {
+        weft_log(WEFT_LOG_ERROR, "cannot listen", WEFT_S("listener", config->name),
+                 WEFT_S("reason", why.text));
+        weft_free(l);
+        return rc;
+    }
+    *out = l;
+    return 0;
+}
+
 static int listen_all(worker *w) {
     const config_snapshot *snapshot = w->shared->snapshot;
-    w->listeners = weft_calloc(snapshot->listener_count + 1, sizeof *w->listeners);
+    w->listeners = weft_calloc(snapshot->listener_count + 1, sizeof(*w->listeners));
     if (!w->listeners) return WEFT_ENOMEM;
     for (uint32_t i = 0; i < snapshot->listener_count; i++) {
-        worker_listener *l = &w->listeners[i];
-        net_why why;
-        l->worker = w;
-        l->config = &snapshot->listeners[i];
-        l->tls = w->shared->listener_tls[i];
-        wire_limits(&l->config->h2, true, &l->limits);
-        const int fd = w->shared->sim ? -1 : dup(w->shared->sockets[i]);
-        if (fd < 0 && !w->shared->sim) return WEFT_EIO;
-        const bool local = l->config->address.kind == WEFT_ADDR_UNIX ||
-                           l->config->address.kind == WEFT_ADDR_ABSTRACT;
-        const net_listen what = {.addr = &l->config->address,
-                                 .fd = fd,
-                                 .same_uid = local && !l->tls,
-                                 .on_accept = on_accept,
-                                 .on_closed = on_listener_closed,
-                                 .user = l};
-        const int rc = net_listener_new(w->loop, &what, &l->net, &why);
-        if (rc) {
-            weft_log(WEFT_LOG_ERROR, "cannot listen", WEFT_S("listener", l->config->name),
-                     WEFT_S("reason", why.text));
-            return rc;
-        }
+        const config_listener *config = &snapshot->listeners[i];
+        const int rc = listener_open(w, config, w->shared->sockets ? w->shared->sockets[i] : -1,
+                                     &w->listeners[i]);
+        if (rc) return rc;
+        w->listener_count++;
+        listener_point(w->listeners[i], config, w->shared->listener_tls[i],
+                       config_reader_view(w->reader));
     }
     return 0;
 }
@@ -252,6 +300,22 @@ static int64_t dns_refresh(const config_snapshot *snapshot) {
     return least;
 }
 
+/* The clusters of a view that nobody has any more. */
+static void retire(void *user, config_view *view) {
+    (void)user;
+    weft_free(view->state);
+}
+
+static int make_resolver(worker *w, const config_snapshot *snapshot) {
+    const int64_t refresh = dns_refresh(snapshot);
+    if (!refresh || w->resolver) return 0;
+    const net_dns_config dns = {.servers = w->shared->dns,
+                                .ttl_min = refresh < WEFT_NS_PER_S ? refresh : WEFT_NS_PER_S,
+                                .ttl_max = refresh,
+                                .retry = refresh};
+    return net_resolver_new(w->loop, &dns, &w->resolver);
+}
+
 static int make_engine(worker *w) {
     const uint64_t seed = w->shared->seed ? w->shared->seed : weft_rng_system_seed();
     weft_rng_seed(&w->rng, seed ^ (uint64_t)w->index << 32);
@@ -259,7 +323,7 @@ static int make_engine(worker *w) {
     w->fields = http_pool_new(0, weft_rng_u64(&w->rng));
     w->metrics = telemetry_new(0, 0);
     w->spans = span_buffer_new(0);
-    w->reader = config_reader_new(w->shared->publisher, NULL, NULL);
+    w->reader = config_reader_new(w->shared->publisher, retire, NULL);
     if (!w->chunks || !w->fields || !w->metrics || !w->spans || !w->reader) return WEFT_ENOMEM;
     w->h2 = h2_env_new(w->chunks, w->fields, weft_rng_u64(&w->rng));
     (void)config_reader_poll(w->reader);
@@ -270,18 +334,13 @@ static int make_engine(worker *w) {
                                     .on_turn = on_turn,
                                     .user = w};
     const int rc = net_loop_new(&config, &w->loop);
-    const int64_t refresh = dns_refresh(w->shared->snapshot);
-    if (rc || !refresh) return rc;
-    const net_dns_config dns = {.servers = w->shared->dns,
-                                .ttl_min = refresh < WEFT_NS_PER_S ? refresh : WEFT_NS_PER_S,
-                                .ttl_max = refresh,
-                                .retry = refresh};
-    return net_resolver_new(w->loop, &dns, &w->resolver);
+    return rc ? rc : make_resolver(w, w->shared->snapshot);
 }
 
 int worker_init(worker *w, const sidecar_shared *shared, uint32_t index) {
     *w = (worker){.shared = shared, .index = index};
     weft_list_init(&w->downs);
+    weft_list_init(&w->leaving);
     weft_timer_init(&w->housekeeping, keep_house, w);
     weft_timer_init(&w->grace, grace_over, w);
     int rc = make_engine(w);
@@ -296,10 +355,104 @@ int worker_init(worker *w, const sidecar_shared *shared, uint32_t index) {
                                     .metrics = w->metrics,
                                     .shared = shared->clusters,
                                     .tls = shared->cluster_tls};
-    rc = upstream_new(&config, &w->up);
+    upstream_view *clusters = NULL;
+    rc = upstream_new(&config, &w->up, &clusters);
+    config_reader_view(w->reader)->state = clusters;
     if (!rc) rc = listen_all(w);
     if (!rc) keep_house(&w->housekeeping, net_loop_now(w->loop));
     return rc;
+}
+
+/* ---- newer snapshots */
+
+static worker_listener *find_listener(const worker *w, const config_listener *config) {
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        const config_listener *old = w->listeners[i]->config;
+        if (!strcmp(old->name, config->name) && weft_addr_equal(&old->address, &config->address))
+            return w->listeners[i];
+    }
+    return NULL;
+}
+
+/* What is open and not in the newest snapshot: what waits is accepted, clients are told to go. */
+static void listener_leave(worker_listener *l) {
+    worker *w = l->worker;
+    l->left = true;
+    weft_list_push_back(&w->leaving, &l->link);
+    weft_list_each(&w->downs, at) {
+        down *d = WEFT_CONTAINER(at, down, link);
+        if (d->listener == l) wire_drain(&d->wire);
+    }
+    if (l->net) net_listener_drain(l->net, w->index == 0);
+}
+
+static void close_opened(worker *w, worker_listener **list, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        bool old = false;
+        for (uint32_t k = 0; k < w->listener_count && !old; k++) old = w->listeners[k] == list[i];
+        if (old || !list[i]) continue;
+        list[i]->left = true;
+        if (list[i]->net) net_listener_close(list[i]->net);
+    }
+    weft_free(list);
+}
+
+/* Listeners of the turn, those that are there among them. */
+static int open_listeners(worker *w, const sidecar_turn *turn, worker_listener ***out) {
+    const config_snapshot *snapshot = turn->snapshot;
+    worker_listener **list = weft_calloc(snapshot->listener_count + 1, sizeof(*list));
+    int rc = list ? 0 : WEFT_ENOMEM;
+    for (uint32_t i = 0; i < snapshot->listener_count && !rc; i++) {
+        list[i] = find_listener(w, &snapshot->listeners[i]);
+        if (!list[i])
+            rc = listener_open(w, &snapshot->listeners[i], turn->sockets ? turn->sockets[i] : -1,
+                               &list[i]);
+    }
+    if (rc && list) close_opened(w, list, snapshot->listener_count);
+    *out = list;
+    return rc;
+}
+
+static void point_listeners(worker *w, const sidecar_turn *turn, worker_listener **list) {
+    const config_snapshot *snapshot = turn->snapshot;
+    worker_listener **old = w->listeners;
+    const uint32_t old_count = w->listener_count;
+    w->listeners = list;
+    w->listener_count = snapshot->listener_count;
+    for (uint32_t i = 0; i < snapshot->listener_count; i++)
+        listener_point(list[i], &snapshot->listeners[i], turn->listener_tls[i],
+                       config_reader_view(w->reader));
+    for (uint32_t i = 0; i < old_count; i++) {
+        bool stays = false;
+        for (uint32_t k = 0; k < w->listener_count && !stays; k++) stays = list[k] == old[i];
+        if (!stays) listener_leave(old[i]);
+    }
+    weft_free(old);
+}
+
+int worker_take(worker *w, const sidecar_turn *turn) {
+    worker_listener **list = NULL;
+    upstream_view *clusters = NULL;
+    if (w->draining || w->ended) return 0;
+    int rc = make_resolver(w, turn->snapshot);
+    if (rc) return rc;
+    upstream_resolver(w->up, w->resolver);
+    rc = open_listeners(w, turn, &list);
+    if (rc) return rc;
+    rc = upstream_update(w->up, turn->snapshot, turn->clusters, turn->cluster_tls, &clusters);
+    if (rc) {
+        close_opened(w, list, turn->snapshot->listener_count);
+        return rc;
+    }
+    if (!config_reader_poll(w->reader)) {
+        /* Memory is out, and clusters are the newer ones' already: the older view finds them, too. */
+        weft_free(clusters);
+        close_opened(w, list, turn->snapshot->listener_count);
+        return WEFT_ENOMEM;
+    }
+    config_reader_view(w->reader)->state = clusters;
+    point_listeners(w, turn, list);
+    return 0;
 }
 
 void *worker_run(void *user) {
@@ -326,6 +479,10 @@ void worker_free(worker *w) {
     plan_free(&w->plans);
     deadlines_free(&w->deadlines);
     if (w->h2) h2_env_free(w->h2);
+    for (uint32_t i = 0; i < w->listener_count; i++) listener_free(w->listeners[i]);
+    weft_list_each_safe(&w->leaving, at) {
+        listener_free(WEFT_CONTAINER(at, worker_listener, link));
+    }
     if (w->reader) config_reader_free(w->reader);
     span_buffer_free(w->spans);
     telemetry_free(w->metrics);

@@ -45,20 +45,33 @@ static inline bool sidecar_wants_spans(const sidecar_shared *shared) {
     return shared->spans_fd >= 0 || shared->otlp;
 }
 
-/* A listener as one worker has it. */
+/* What comes with a newer snapshot: made once for all workers (apply.h), immutable. */
+typedef struct sidecar_turn {
+    config_snapshot *snapshot;  /* a reference; published before any worker takes the turn */
+    cluster_shared **clusters;  /* by cluster index: the process's */
+    tls_context **cluster_tls;  /* by cluster index */
+    tls_context **listener_tls; /* by listener index */
+    int *sockets;               /* by listener index: -1 when the workers listen there already */
+} sidecar_turn;
+
+/* A listener as one worker has it. Freed when it is closed and its last connection is. */
 typedef struct worker_listener {
     worker *worker;
-    const config_listener *config;
-    net_listener *net; /* NULL once it is closed */
-    tls_context *tls;
+    const config_listener *config; /* of view's snapshot */
+    config_view *view;             /* a reference: what calls that come in here begin with */
+    net_listener *net;             /* NULL once it is closed */
+    tls_context *tls;              /* a reference, or NULL */
     h2_limits limits;
+    weft_list link; /* of the worker's `leaving` */
+    size_t downs;   /* connections */
+    bool left;      /* the newest snapshot does not have it */
 } worker_listener;
 
 /* A connection from a client. */
 typedef struct down {
     wire wire; /* first */
     worker *worker;
-    const worker_listener *listener;
+    worker_listener *listener;
     weft_list link;
     http_field *peer_cert; /* x-forwarded-client-cert for the app, or NULL */
     const char *peer_id;   /* SPIFFE ID, "" when unknown; the TLS session's */
@@ -82,7 +95,9 @@ struct worker {
     plan_table plans;
     deadlines deadlines; /* of calls */
     upstream *up;
-    worker_listener *listeners;
+    worker_listener **listeners; /* of the newest snapshot, in its order */
+    uint32_t listener_count;
+    weft_list leaving; /* listeners that are not in it */
     weft_list downs;
     size_t down_count;
     struct call *free_calls;
@@ -107,6 +122,11 @@ void *worker_run(void *worker);
 void worker_drain(void *worker);
 /* Ends at once. */
 void worker_stop(void *worker);
+
+/* On the worker's thread: takes a newer snapshot, which is the publisher's current one. Listeners
+ * and clusters that both have keep their connections; calls go on with what they began with. WEFT_ENOMEM,
+ * WEFT_EIO, or what listening failed with: all is as it was. */
+int worker_take(worker *w, const sidecar_turn *turn) WEFT_MUST_USE;
 
 /* On the worker's thread: brings the gauges that nobody keeps up to date. */
 void worker_measure(worker *w);

@@ -1,6 +1,7 @@
 /* The way out of a worker: clusters, one connection an endpoint, attempts.
  *
- *   upstream          all clusters of one snapshot, as one worker has them
+ *   upstream          all clusters of a worker, by name, across snapshots
+ *   upstream_view     those of one snapshot, in its order
  *   upstream_cluster  endpoints (cluster/), DNS watches, limits
  *   pool              an endpoint's connections and who waits for one (private, pool.c)
  *   attempt           one try of a call on one endpoint
@@ -16,12 +17,14 @@
 #include "sidecar/telemetry/metrics.h"
 #include "sidecar/upstream/wire.h"
 #include "weft/h2.h"
+#include "weft/map.h"
 #include "weft/net_dns.h"
 #include "weft/rng.h"
 #include "weft/tls.h"
 
 typedef struct upstream upstream;
 typedef struct upstream_cluster upstream_cluster;
+typedef struct upstream_view upstream_view;
 typedef struct attempt attempt;
 
 /* Connections of one endpoint at most, however many streams wait. */
@@ -36,17 +39,27 @@ typedef struct attempt attempt;
 /* ---- a worker's clusters */
 
 typedef struct upstream_config {
-    const config_snapshot *snapshot; /* must outlive it */
+    config_snapshot *snapshot; /* the newest; a reference is taken */
     net_loop *loop;
     h2_env *h2;
     net_resolver *resolver; /* NULL: no cluster is CONFIG_DNS */
     weft_rng *rng;
     telemetry *metrics;
-    cluster_shared *shared;  /* by cluster index, of the process */
-    tls_context *const *tls; /* by cluster index; NULL: plaintext */
+    cluster_shared *shared;  /* by cluster index of the first snapshot, of the process */
+    tls_context *const *tls; /* by cluster index of the first snapshot; NULL: plaintext */
 } upstream_config;
 
-int upstream_new(const upstream_config *config, upstream **out) WEFT_MUST_USE;
+/* `view` is of the first snapshot; free with weft_free. */
+int upstream_new(const upstream_config *config, upstream **out, upstream_view **view) WEFT_MUST_USE;
+
+/* A newer snapshot: clusters it has in common with the old one keep their connections to endpoints they
+ * have in common; the others' end when they are idle. Calls that began with an older view go on with it.
+ * A cluster that is not in it is kept without endpoints for calls that still have it, and for its
+ * return. `shared` and `tls` by index of `snapshot`. WEFT_ENOMEM: all is as it was. */
+int upstream_update(upstream *u, config_snapshot *snapshot, cluster_shared *const *shared,
+                    tls_context *const *tls, upstream_view **view) WEFT_MUST_USE;
+/* For names in snapshots to come, when there was no resolver. */
+static inline void upstream_resolver(upstream *u, net_resolver *resolver);
 /* Connections end gracefully: no new attempts after this. */
 void upstream_drain(upstream *u);
 /* Stops asking for names; before the resolver is freed. */
@@ -54,7 +67,9 @@ void upstream_stop(upstream *u);
 /* After the loop has closed every connection and no attempt is left. NULL is allowed. */
 void upstream_free(upstream *u);
 
-upstream_cluster *upstream_find(upstream *u, const config_cluster *cluster);
+/* `cluster` is of the snapshot that the view is of. */
+static inline upstream_cluster *upstream_find(const upstream_view *view,
+                                              const config_cluster *cluster);
 cluster_set *upstream_endpoints(upstream_cluster *cluster);
 const config_cluster *upstream_cluster_config(const upstream_cluster *cluster);
 /* A call's first attempt begins: it adds to what may be retried. What one turn of the loop brought is
@@ -135,9 +150,21 @@ void attempt_end(attempt *a);
 
 typedef struct pool pool;
 
+struct upstream_view {
+    uint32_t count;
+    upstream_cluster *items[]; /* by cluster index */
+};
+
+static inline upstream_cluster *upstream_find(const upstream_view *view,
+                                              const config_cluster *cluster) {
+    return view->items[cluster->index];
+}
+
 struct upstream_cluster {
     upstream *up;
-    const config_cluster *config;
+    const config_cluster *config; /* of the newest snapshot that has it */
+    config_snapshot *held;        /* that one, while it is not the newest; NULL: it is */
+    bool seen;                    /* during an update: is in the newer one */
     cluster_set *set;
     cluster_shared *shared;
     tls_context *tls;
@@ -149,11 +176,16 @@ struct upstream_cluster {
 
 struct upstream {
     upstream_config config;
-    upstream_cluster *clusters;
-    uint32_t count;
+    upstream_cluster **clusters; /* all there ever were */
+    uint32_t count, room;
+    weft_map by_name;
     size_t up;
     bool draining;
 };
+
+static inline void upstream_resolver(upstream *u, net_resolver *resolver) {
+    u->config.resolver = resolver;
+}
 
 static inline void upstream_count(upstream_cluster *cluster, int64_t now) {
     if (cluster->fresh_at != now) {

@@ -411,14 +411,15 @@ static void endpoints_text(const mesh *m, const mesh_config *config, weft_buf *o
 
 static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
     const char *more = config->cluster ? config->cluster : "";
+    const char *name = config->name ? config->name : "echo";
     weft_buf_printf(
         out,
         "node: {id: t, cluster: test.shop}\n"
         "static_resources:\n"
         "  listeners:\n"
-        "  - name: out\n"
+        "  - name: %s\n"
         "    traffic_direction: %s\n"
-        "    address: {socket_address: {address: 10.0.0.1, port_value: 80}}\n"
+        "    address: {socket_address: {address: 10.0.0.1, port_value: %d}}\n"
         "    filter_chains:\n"
         "    - filters:\n"
         "      - name: hcm\n"
@@ -431,20 +432,21 @@ static void bootstrap(const mesh *m, const mesh_config *config, weft_buf *out) {
         "            virtual_hosts:\n"
         "            - name: all\n"
         "              domains: [\"*\"]\n"
-        "              routes: [{match: {prefix: /}, route: {%s cluster: echo}}]\n"
+        "              routes: [{match: {prefix: /}, route: {%s cluster: %s}}]\n"
         "          http_filters:\n"
         "          - name: router\n"
         "            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http."
         "router.v3.Router}\n"
         "  clusters:\n"
-        "  - name: echo\n"
+        "  - name: %s\n"
         "    type: %s\n"
         "    connect_timeout: 1s\n"
         "%s%s"
         "    load_assignment:\n"
         "      endpoints:\n"
         "      - lb_endpoints:\n",
-        config->inbound ? "INBOUND" : "OUTBOUND", config->route ? config->route : "",
+        config->listener ? config->listener : "out", config->inbound ? "INBOUND" : "OUTBOUND",
+        config->port ? config->port : 80, config->route ? config->route : "", name, name,
         config->dns ? "STRICT_DNS" : "STATIC",
         strstr(more, "http2_protocol_options") ? "" : "    http2_protocol_options: {}\n", more);
     endpoints_text(m, config, out);
@@ -508,6 +510,19 @@ void mesh_open(mesh *m, const mesh_config *config) {
     assert_true(m->client_up);
 }
 
+void mesh_swap(mesh *m, const mesh_config *config) {
+    config_snapshot *first = m->snapshot;
+    parse(m, config);
+    cluster_shared *shared = config->name ? &m->more : mesh_shared(m);
+    tls_context *none = NULL;
+    const sidecar_turn turn = {
+        .snapshot = m->snapshot, .clusters = &shared, .cluster_tls = &none, .listener_tls = &none};
+    config_publish(m->shared.publisher, m->snapshot);
+    assert_int_equal(worker_take(&m->worker, &turn), 0);
+    config_unref(m->snapshot);
+    m->snapshot = first; /* of the shared part */
+}
+
 /* ---- closing */
 
 void mesh_client_leave(mesh *m) {
@@ -525,7 +540,7 @@ static void check_idle(mesh *m) {
         assert_int_equal(cluster_gauge_now(&b->requests), 0);
         assert_int_equal(cluster_gauge_now(&b->retries), 0);
     }
-    const cluster_set *set = upstream_endpoints(&m->worker.up->clusters[0]);
+    const cluster_set *set = upstream_endpoints(m->worker.up->clusters[0]);
     for (uint32_t i = 0; i < set->count; i++) {
         assert_int_equal(set->all[i]->pending[LB_UNARY], 0);
         assert_int_equal(set->all[i]->pending[LB_STREAM], 0);

@@ -88,16 +88,20 @@ typedef struct mesh_config {
     const char *endpoints; /* "10.0.1.1:80 gone:80" in place of the servers' addresses */
     bool dns;
     bool mtls; /* between the sidecar and servers, which are spiffe://mesh.local/ns/shop/sa/echo */
-    bool inbound;        /* the client is another sidecar, servers are the app */
-    const char *route;   /* YAML within the route's action: "timeout: 1s, " … or NULL */
-    const char *cluster; /* YAML lines within the cluster, each indented by four, or NULL */
-    uint64_t seed;       /* 0: 1 */
+    bool inbound;         /* the client is another sidecar, servers are the app */
+    const char *route;    /* YAML within the route's action: "timeout: 1s, " … or NULL */
+    const char *cluster;  /* YAML lines within the cluster, each indented by four, or NULL */
+    const char *name;     /* of the cluster; NULL: echo */
+    const char *listener; /* its name; NULL: out */
+    int port;             /* of the listener; 0: 80 */
+    uint64_t seed;        /* 0: 1 */
 } mesh_config;
 
 struct mesh {
     net_sim *sim;
     config_snapshot *snapshot;
     sidecar_shared shared;
+    cluster_shared more; /* of clusters that snapshots brought later */
     worker worker;
     bool worker_up;
     mesh_host host; /* the client's */
@@ -119,6 +123,9 @@ void mesh_close(mesh *m);
 void mesh_build(mesh *m, const mesh_config *config);
 int mesh_start(mesh *m);
 void mesh_dial(mesh *m);
+
+/* The sidecar takes a newer snapshot. */
+void mesh_swap(mesh *m, const mesh_config *config);
 
 /* What can happen now, happens; then time passes, with all that happens meanwhile. */
 void mesh_run(mesh *m, int64_t ms);

@@ -448,7 +448,7 @@ static void test_drain(void **state) {
     mesh_run(&m, 10);
     assert_false(m.worker.ended);
     assert_false(h2_conn_can_request(m.client.h2)); /* GOAWAY came */
-    assert_null(m.worker.listeners[0].net);
+    assert_null(m.worker.listeners[0]->net);
     (void)late;
     mesh_answer(mesh_at(&m, 0, 0));
     mesh_run(&m, 10);
@@ -494,7 +494,7 @@ static void test_names(void **state) {
     /* Another joins. */
     assert_int_equal(net_sim_set_name(m.sim, "echo.test", "10.0.1.1 10.0.1.2"), 0);
     mesh_run(&m, 10000);
-    assert_int_equal(upstream_endpoints(&m.worker.up->clusters[0])->count, 2);
+    assert_int_equal(upstream_endpoints(m.worker.up->clusters[0])->count, 2);
     mesh_unary(&m, &b);
     mesh_unary(&m, &c);
     mesh_run(&m, 0);
@@ -548,7 +548,7 @@ static void gone_while_waiting(bool connecting) {
         mesh_unary(&m, &c);
         mesh_run(&m, 200);
         if (!c.done) assert_true(mesh_counter(&m, TELEMETRY_ATTEMPTS) > 1);
-        if (upstream_endpoints(&m.worker.up->clusters[0])->all[0]->address.host[7] == '2') break;
+        if (upstream_endpoints(m.worker.up->clusters[0])->all[0]->address.host[7] == '2') break;
         mesh_call_cancel(&c);
     } while (mesh_now(&m) < 60 * WEFT_NS_PER_S);
     expect(&c, WEFT_OK, NULL);
