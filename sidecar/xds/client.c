@@ -115,6 +115,7 @@ void xds_client_opened(xds_client *c, int64_t now) {
 void xds_client_closed(xds_client *c, int64_t now) {
     c->open = false;
     c->failures = c->heard ? 0 : c->failures + 1;
+    c->heard = false;
     c->retry_at = now;
     for (int i = 0; i < CONFIG_KINDS; i++) {
         size_t at = 0;
