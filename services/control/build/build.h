@@ -119,4 +119,8 @@ const control_resource *control_build_find(const control_build_output *output,
 int control_build(const model_set *set, const registry_view *view, const control_node *node,
                   weft_arena *arena, control_build_output *out, const char **why) WEFT_MUST_USE;
 
+/* What is not wrong but will surprise, for `weft apply` and `weft check`: subsets that no instance of a service
+ * that has some is in. Adds to `diags`, with places where the documents were read from text; returns how many. */
+size_t control_warnings(const model_set *set, const registry_view *view, weft_diags *diags);
+
 #endif

@@ -46,13 +46,13 @@ static bool has_label(const registry_view_instance *one, const char *key, const 
     return false;
 }
 
-static bool in_subset(const WeftMesh__Subset *subset, const registry_view_instance *one) {
+bool make_in_subset(const WeftMesh__Subset *subset, const registry_view_instance *one) {
     for (size_t i = 0; subset && i < subset->n_labels; i++)
         if (!has_label(one, subset->labels[i]->key, subset->labels[i]->value)) return false;
     return true;
 }
 
-static bool static_in_subset(const WeftMesh__Subset *subset, const WeftMesh__Endpoint *one) {
+bool make_static_in_subset(const WeftMesh__Subset *subset, const WeftMesh__Endpoint *one) {
     for (size_t i = 0; subset && i < subset->n_labels; i++) {
         bool found = false;
         for (size_t k = 0; k < one->n_labels; k++)
@@ -82,7 +82,7 @@ static size_t gather(make *m, const make_cluster *what, candidate *out) {
         const registry_view_instance *one = &m->view->instances[i];
         if (strcmp(one->service, what->service) != 0 ||
             strcmp(one->name_space, what->name_space) != 0 || one->health == REGISTRY_VIEW_DOWN ||
-            !in_subset(subset, one))
+            !make_in_subset(subset, one))
             continue;
         const char *address = usable(m, one->address, one->plain_address);
         if (!address) continue;
@@ -100,7 +100,7 @@ static size_t gather(make *m, const make_cluster *what, candidate *out) {
     for (size_t i = 0; spec && i < spec->n_endpoints; i++) {
         const WeftMesh__Endpoint *one = spec->endpoints[i];
         const char *address = usable(m, one->address, NULL);
-        if (!address || !static_in_subset(subset, one)) continue;
+        if (!address || !make_static_in_subset(subset, one)) continue;
         out[count++] = (candidate){.address = address,
                                    .id = "",
                                    .region = one->region,

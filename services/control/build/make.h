@@ -86,6 +86,8 @@ void make_target_routes(make *m, const make_target *target);
 void make_app_cluster(make *m, const char **why);
 void make_cluster_of(make *m, const make_cluster *what);
 void make_endpoints_of(make *m, const make_cluster *what);
+bool make_in_subset(const WeftMesh__Subset *subset, const registry_view_instance *one);
+bool make_static_in_subset(const WeftMesh__Subset *subset, const WeftMesh__Endpoint *one);
 
 /* ---- build.c */
 /* The cluster's name; it is needed from now on. */

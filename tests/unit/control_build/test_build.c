@@ -220,6 +220,23 @@ static void wrong_nodes(void **state) {
     assert_int_equal(control_build(m->set, &m->view, &node, m->arena, &out, &why), WEFT_EINVAL);
 }
 
+static void warns(void **state) {
+    mesh *m = *state;
+    registry_view view;
+    registry_view_instance *list = mesh_instances(m, &view);
+    weft_diags diags;
+    weft_diags_init(&diags, m->arena, 0);
+    assert_int_equal(control_warnings(m->set, &view, &diags), 0);
+    list[0].labels = list[1].labels;
+    list[0].label_count = 1;
+    assert_int_equal(control_warnings(m->set, &view, &diags), 1);
+    assert_int_equal(diags.first->line, 18);
+    assert_string_equal(diags.first->text,
+                        "none of the 2 instances of product.shop has the labels of \"v2\"");
+    view.count = 0;
+    assert_int_equal(control_warnings(m->set, &view, &diags), 0);
+}
+
 static const EnvoyCore__Node *node_message(mesh *m, const char *json) {
     ProtobufCMessage *out = NULL;
     const weft_type *type = weft_registry_type_of(m->xds, &envoy_core__node__descriptor);
@@ -276,6 +293,7 @@ int main(int argc, char **argv) {
         T(on_demand),
         T(wrong_nodes),
         T(reads_nodes),
+        T(warns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
