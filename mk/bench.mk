@@ -24,3 +24,12 @@ bench-sidecar: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure the sidecar beside its 
 bench-budgets: $(BENCH_NEEDS) | $(DEPS_BENCH) ## Measure only what of the sidecar has a budget (a minute); fails beyond
 	@tests/bench/sidecar_instructions --build '$(BUILD)'
 	@tests/bench/run --build '$(BUILD)' --rounds $(ROUNDS) --budgets
+
+# ---- the transports of lib/rpc
+BENCH_RPC := tests/bench/rpc_pair
+$(eval $(call program_rule,$(BENCH_RPC),$(call objs,$(BENCH_RPC).c),testgen $(CORE_PROGRAM_UNITS),$(USE_CORE)))
+$(call objs,$(BENCH_RPC).c): | $(GEN0_H) $(GEN2_H) $(DEPS_BUILD)
+
+.PHONY: bench-rpc
+bench-rpc: $(BUILD)/bin/$(BENCH_RPC) ## Measure the CPU of a unary call over each transport
+	@$<

@@ -180,8 +180,7 @@ struct tp_call {
     http_grpc_reader reader;
     uint8_t *message;
     size_t message_len, message_at;
-    bool wanted, gzip; /* gzip: how the peer compresses what it marks so */
-    bool squeezed;     /* the message in hand is compressed */
+    bool wanted;
     size_t max_message;
 
     nat_headers *headers; /* received; any thread once given */
