@@ -97,8 +97,7 @@ static void count_call(call *c, int64_t duration) {
 
 /* Whether anyone wants the span of an outcome: those that are sampled, and failures. */
 static bool records(const call *c, int code) {
-    return sidecar_wants_spans(c->worker->shared) &&
-           (c->trace.flags & HTTP_TRACE_SAMPLED || code);
+    return sidecar_wants_spans(c->worker->shared) && (c->trace.flags & HTTP_TRACE_SAMPLED || code);
 }
 
 static void set_text(span *s, span_text which, const char *text) {

@@ -60,6 +60,25 @@ static void print_help(const weft_flags *flags) {
     weft_buf_free(&text);
 }
 
+/* What was asked for instead of running (1), or what is wrong with it. */
+static int judge(const settings *s, const weft_flags *flags, int rc, weft_diags *problems) {
+    if (flags->help || s->version) {
+        if (flags->help)
+            print_help(flags);
+        else
+            puts("weft-sidecar " WEFT_VERSION);
+        return 1;
+    }
+    if (!rc && flags->args_count)
+        (void)weft_diag_add(problems, NULL, 0, 0, NULL, "give the file with -c",
+                            "\"%s\": not a flag", flags->args[0]);
+    if (!rc && !s->config)
+        (void)weft_diag_add(problems, NULL, 0, 0, "--config", "weft-sidecar -c FILE",
+                            "a bootstrap file is needed");
+    weft_diags_print(problems, stderr);
+    return rc ? rc : problems->count ? WEFT_EPARSE : 0;
+}
+
 static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) {
     const weft_flag table[] = {
         {.name = "config",
@@ -130,21 +149,7 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
     weft_diags problems;
     weft_diags_init(&problems, arena, 0);
     const int rc = weft_flags_load(&flags, arena, argc, (const char *const *)argv, &problems);
-    if (flags.help || s->version) {
-        if (flags.help)
-            print_help(&flags);
-        else
-            puts("weft-sidecar " WEFT_VERSION);
-        return 1;
-    }
-    if (!rc && flags.args_count)
-        (void)weft_diag_add(&problems, NULL, 0, 0, NULL, "give the file with -c",
-                            "\"%s\": not a flag", flags.args[0]);
-    if (!rc && !s->config)
-        (void)weft_diag_add(&problems, NULL, 0, 0, "--config", "weft-sidecar -c FILE",
-                            "a bootstrap file is needed");
-    weft_diags_print(&problems, stderr);
-    return rc ? rc : problems.count ? WEFT_EPARSE : 0;
+    return judge(s, &flags, rc, &problems);
 }
 
 /* ---- setting up */
