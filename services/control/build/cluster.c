@@ -110,14 +110,14 @@ static void add_limits(make *m, const WeftMesh__Limits *from, EnvoyCluster__Clus
     if (!from || (!from->normal && !from->critical)) return;
     MAKE(m, EnvoyCluster__CircuitBreakers, all, envoy_cluster__circuit_breakers);
     EnvoyCluster__CircuitBreakers__Thresholds **list = make_alloc(m, 2, sizeof *list);
+    size_t count = 0;
     if (!list) return;
     if (from->normal)
-        list[all->n_thresholds++] =
-            thresholds(m, from->normal, ENVOY_CORE__ROUTING_PRIORITY__DEFAULT);
+        list[count++] = thresholds(m, from->normal, ENVOY_CORE__ROUTING_PRIORITY__DEFAULT);
     if (from->critical)
-        list[all->n_thresholds++] =
-            thresholds(m, from->critical, ENVOY_CORE__ROUTING_PRIORITY__HIGH);
+        list[count++] = thresholds(m, from->critical, ENVOY_CORE__ROUTING_PRIORITY__HIGH);
     all->thresholds = list;
+    all->n_thresholds = count;
     out->circuit_breakers = all;
 }
 

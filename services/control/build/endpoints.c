@@ -152,7 +152,7 @@ void make_endpoints_of(make *m, const make_cluster *what) {
     MAKE(m, EnvoyEndpoint__ClusterLoadAssignment, out, envoy_endpoint__cluster_load_assignment);
     candidate *list = make_alloc(m, most, sizeof *list);
     if (!list) return;
-    size_t count = gather(m, what, list), kept = 0;
+    size_t count = gather(m, what, list), kept = 0, places = 0;
     qsort(list, count, sizeof *list, by_address);
     for (size_t i = 0; i < count && kept < ENDPOINTS_MAX; i++)
         if (!kept || strcmp(list[i].address, list[kept - 1].address) != 0) list[kept++] = list[i];
@@ -160,9 +160,10 @@ void make_endpoints_of(make *m, const make_cluster *what) {
     EnvoyEndpoint__LocalityLbEndpoints **groups = make_alloc(m, kept, sizeof *groups);
     for (size_t i = 0, end; groups && i < kept; i = end) {
         for (end = i + 1; end < kept && !by_locality(&list[i], &list[end]);) end++;
-        groups[out->n_endpoints++] = group_of(m, &list[i], end - i);
+        groups[places++] = group_of(m, &list[i], end - i);
     }
     out->cluster_name = make_copy(m, what->name);
     out->endpoints = groups;
+    out->n_endpoints = places;
     make_add(m, CONTROL_EDS, out->cluster_name, out);
 }

@@ -5,7 +5,8 @@
  *   make.c      messages, Any, addresses, TLS
  *
  * When memory is out, `rc` is set and whatever is made then lands in one spare block, so that nothing
- * below must look; nothing is serialized from there on. */
+ * below must look; nothing is serialized from there on. Messages may then be one another: write to their
+ * fields, but never read them back. */
 #ifndef CONTROL_BUILD_MAKE_H
 #define CONTROL_BUILD_MAKE_H
 

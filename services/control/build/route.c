@@ -183,6 +183,7 @@ static void add_weighted(make *m, const entry *from, EnvoyRoute__RouteAction *ou
     EnvoyRoute__WeightedCluster__ClusterWeight **list =
         make_alloc(m, rule->n_backend_refs, sizeof *list);
     uint32_t total = 0;
+    size_t count = 0;
     for (size_t i = 0; list && i < rule->n_backend_refs; i++) {
         const WeftMesh__GRPCBackendRef *one = rule->backend_refs[i];
         const uint32_t weight = one->_weight_case ? one->weight : 1;
@@ -194,15 +195,16 @@ static void add_weighted(make *m, const entry *from, EnvoyRoute__RouteAction *ou
                                  *one->namespace_ ? one->namespace_ : from->document->name_space,
                                  one->subset));
         share->weight = make_u32(m, weight);
-        list[all->n_clusters++] = share;
+        list[count++] = share;
         total += weight;
     }
-    if (all->n_clusters == 1) {
+    if (count == 1) {
         out->cluster_specifier_case = ENVOY_ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_CLUSTER;
         out->cluster = list[0]->name;
         return;
     }
     all->clusters = list;
+    all->n_clusters = count;
     all->total_weight = make_u32(m, total); /* gRPC takes it for 100 when it is not given */
     out->cluster_specifier_case = ENVOY_ROUTE__ROUTE_ACTION__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS;
     out->weighted_clusters = all;
@@ -296,7 +298,7 @@ static entry *gather(make *m, const make_target *target, const char *space, size
 
 static EnvoyRoute__VirtualHost *host_of(make *m, const make_target *target, bool any) {
     MAKE(m, EnvoyRoute__VirtualHost, out, envoy_route__virtual_host);
-    size_t count = 0;
+    size_t count = 0, names = 0;
     entry *entries = gather(m, target, m->name_space, &count);
     if (!count && strcmp(m->name_space, target->name_space) != 0)
         entries = gather(m, target, target->name_space, &count);
@@ -307,12 +309,13 @@ static EnvoyRoute__VirtualHost *host_of(make *m, const make_target *target, bool
     for (size_t i = 0; i < count; i++) routes[i] = route_of(m, &entries[i], target);
     if (!count) routes[count++] = route_of(m, NULL, target);
     if (any)
-        domains[out->n_domains++] = make_copy(m, "*");
+        domains[names++] = make_copy(m, "*");
     else if (!strcmp(target->name_space, m->name_space))
-        domains[out->n_domains++] = make_copy(m, target->service);
-    if (!any) domains[out->n_domains++] = make_copy(m, target->full);
+        domains[names++] = make_copy(m, target->service);
+    if (!any) domains[names++] = make_copy(m, target->full);
     out->name = make_copy(m, target->full);
     out->domains = domains;
+    out->n_domains = names;
     out->routes = routes;
     out->n_routes = count;
     return out;

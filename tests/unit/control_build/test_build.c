@@ -237,6 +237,25 @@ static void warns(void **state) {
     assert_int_equal(control_warnings(m->set, &view, &diags), 0);
 }
 
+/* Whichever block is the last there is: the result is WEFT_ENOMEM, and nothing is read that is not there. */
+static void without_memory(void **state) {
+    mesh *m = *state;
+    for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
+        const control_node node = node_of(golden[i]);
+        int rc = WEFT_ENOMEM;
+        size_t cap = 16;
+        for (; rc && cap < 1000000; cap += 16 + cap / 50) {
+            control_build_output out;
+            const char *why = "";
+            weft_arena *arena = weft_arena_new(cap);
+            rc = control_build(m->set, &m->view, &node, arena, &out, &why);
+            if (rc && rc != WEFT_ENOMEM) fail_msg("%d at %zu: %s", rc, cap, why);
+            weft_arena_free(arena);
+        }
+        assert_int_equal(rc, 0);
+    }
+}
+
 static const EnvoyCore__Node *node_message(mesh *m, const char *json) {
     ProtobufCMessage *out = NULL;
     const weft_type *type = weft_registry_type_of(m->xds, &envoy_core__node__descriptor);
@@ -294,6 +313,7 @@ int main(int argc, char **argv) {
         T(wrong_nodes),
         T(reads_nodes),
         T(warns),
+        T(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,6 +203,27 @@ static void overlays_and_differs(void **state) {
         WEFT_ENOTFOUND);
 }
 
+static void without_memory(void **state) {
+    const model_text text = {.file = "mesh.yaml", .text = good, .len = strlen(good)};
+    int rc = WEFT_ENOMEM;
+    for (size_t cap = 16; rc && cap < 10000000; cap += 16 + cap / 50) {
+        weft_arena *arena = weft_arena_new(cap);
+        const model_set *set = NULL;
+        model_difference *list = NULL;
+        size_t count = 0;
+        weft_diags diags;
+        weft_diags_init(&diags, arena, 0);
+        rc = model_parse(registry, &text, 1, NULL, arena, &set, &diags);
+        if (rc && rc != WEFT_ENOMEM) fail_msg("%d at %zu", rc, cap);
+        if (!rc) {
+            rc = model_diff(registry, ((const rig *)*state)->set, set, arena, &list, &count);
+            assert_int_equal(count, 0);
+        }
+        weft_arena_free(arena);
+    }
+    assert_int_equal(rc, 0);
+}
+
 static void names_and_durations(void **state) {
     char service[64], space[64];
     (void)state;
@@ -245,6 +266,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(survives_the_store, set_up, tear_down),
         cmocka_unit_test_setup_teardown(yaml_reads_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(overlays_and_differs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_memory, set_up, tear_down),
         cmocka_unit_test(names_and_durations),
         cmocka_unit_test(patterns),
     };
