@@ -58,6 +58,8 @@ typedef struct nat_loop {
     atomic_bool stopping, detached;
     _Atomic(nat_item *) todo; /* newest first */
     net_task drain;
+    weft_list
+        retired; /* calls that are over, whose loop's reference goes once nobody is inside them */
 } nat_loop;
 
 nat_loop *nat_loop_new(bool client); /* NULL: memory or descriptors are out */
@@ -66,7 +68,7 @@ int nat_loop_start(nat_loop *loop);
 void nat_loop_stop(nat_loop *loop);
 /* Any thread: item->run(ops) soon on the loop. */
 void nat_push(nat_loop *loop, nat_item *item, unsigned op);
-/* The loop's thread, not inside the engine: does what there is to do. */
+/* The loop's thread, not inside the engine: does what there is to do, and lets go of calls that are over. */
 void nat_work(nat_loop *loop);
 
 /* ---- connections */
@@ -210,6 +212,8 @@ struct tp_call {
     } u;
 };
 
+/* Gives up the loop's reference, later: who calls this may go on to read the call. */
+void nat_retire(tp_call *call);
 void nat_call_init(tp_call *call, nat_loop *loop);
 void nat_deadline(weft_timer *timer, int64_t now);
 /* Gives more of the message to the engine. False: the stream is broken (call ended). */

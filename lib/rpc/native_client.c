@@ -58,7 +58,7 @@ static void end_call(tp_call *call, bool lost) {
     }
     call->u.c.end.trailers = nat_headers_view(call->u.c.trailers);
     events->on_end(call->user, &call->u.c.end);
-    nat_item_unref(&call->item);
+    nat_retire(call);
 }
 
 static void set_text(tp_call *call, const char *text, size_t len, bool encoded) {

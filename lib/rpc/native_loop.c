@@ -38,6 +38,13 @@ void nat_push(nat_loop *loop, nat_item *item, unsigned op) {
         net_loop_wake(loop->net);
 }
 
+void nat_retire(tp_call *call) { weft_list_push_back(&call->loop->retired, &call->link); }
+
+static void release_retired(nat_loop *loop) {
+    for (weft_list *node; (node = weft_list_pop_front(&loop->retired));)
+        nat_item_unref(&WEFT_CONTAINER(node, tp_call, link)->item);
+}
+
 void nat_work(nat_loop *loop) {
     while (atomic_load_explicit(&loop->todo, memory_order_relaxed)) {
         nat_item *newest = atomic_exchange_explicit(&loop->todo, NULL, memory_order_acq_rel);
@@ -53,6 +60,7 @@ void nat_work(nat_loop *loop) {
             nat_item_unref(oldest);
         }
     }
+    release_retired(loop);
 }
 
 static void on_turn(void *user, int64_t now) {
@@ -74,6 +82,7 @@ static void loop_free(nat_loop *loop) {
         net_task_cancel(&loop->drain);
         net_loop_free(loop->net);
     }
+    release_retired(loop);
     h2_env_free(loop->h2);
     http_pool_free(loop->fields);
     weft_free(loop);
@@ -85,6 +94,7 @@ nat_loop *nat_loop_new(bool client) {
     const uint64_t seed = weft_rng_system_seed();
     loop->client = client;
     atomic_init(&loop->todo, NULL);
+    weft_list_init(&loop->retired);
     net_task_init(&loop->drain, on_drain);
     const net_loop_config config = {.on_turn = on_turn, .user = loop};
     if (net_loop_new(&config, &loop->net) < 0) {

@@ -67,7 +67,7 @@ static void tell_end(tp_call *call, bool reached) {
     if (call->u.s.told) return;
     call->u.s.told = true;
     call->events->on_end(call->user, &end);
-    nat_item_unref(&call->item);
+    nat_retire(call);
 }
 
 static void complete(tp_call *call) {
@@ -129,7 +129,7 @@ static void run_finish(tp_call *call) {
 void nat_server_run(tp_call *call, unsigned ops) {
     if (ops & NAT_REFUSE) {
         nat_server_break(call, call->u.s.code, call->u.s.message ? call->u.s.message : "");
-        nat_item_unref(&call->item);
+        nat_retire(call);
         return;
     }
     if (ops & NAT_WATCH) {
@@ -175,7 +175,7 @@ void nat_call_finish(tp_call *call, const tp_finish *finish) {
 /* Without memory for a call, or for what is no gRPC. */
 static void refuse(h2_stream *stream, http_pool *pool, int status, int code, const char *text) {
     http_fields fields;
-    char number[4];
+    char number[16];
     http_fields_init(&fields, pool);
     (void)snprintf(number, sizeof number, "%03d", status % 1000);
     int error = http_fields_add_known(&fields, HTTP_NAME_STATUS, number, 3);
