@@ -67,7 +67,7 @@ static void draws(void **state) {
         "\n"
         "SERVICE   TOLD BY  WHAT                                                                 TOOK  STATUS\n"
         "order     app      serves OrderService/PlaceOrder  ==============================    40.0 ms  OK\n"
-        "~ order   sidecar  calls UserService/GetUser              ===============            20.0 ms  NOT_FOUND\n"
+        "~ order   sidecar  calls UserService/GetUser              ================           20.0 ms  NOT_FOUND\n"
         "    user  sidecar  serves UserService/GetUser                     =                   1.5 \xc2\xb5s  NOT_FOUND\n"
         "      no user \"u-9\"\n"
         "\n"
