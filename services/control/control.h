@@ -87,7 +87,8 @@ control_peer control_peer_of(control *c, const weft_ctx *ctx);
 
 /* ---- the doors: services of one server */
 
-/* Identity and registry. */
+/* Identity, registry, discovery. */
+int control_serve_discovery(weft_server *server, control *c) WEFT_MUST_USE;
 int control_serve_identity(weft_server *server, control *c) WEFT_MUST_USE;
 int control_serve_registry(weft_server *server, control *c) WEFT_MUST_USE;
 

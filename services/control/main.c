@@ -210,7 +210,7 @@ static int open_mesh(control *c, const settings *set, servers *all) {
     all->mesh = weft_server_new_with(&options);
     all->mesh_door = (control_admin_door){.c = c};
     if (!all->mesh || control_serve_identity(all->mesh, c) < 0 ||
-        control_serve_registry(all->mesh, c) < 0 ||
+        control_serve_registry(all->mesh, c) < 0 || control_serve_discovery(all->mesh, c) < 0 ||
         control_serve_admin(all->mesh, &all->mesh_door) < 0)
         return fail("out of memory");
     for (size_t i = 0; i < set->listen.count; i++)

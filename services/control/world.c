@@ -51,6 +51,7 @@ void world_unref(world *w) {
 void world_slot_init(world_slot *slot) {
     pthread_condattr_t monotonic;
     *slot = (world_slot){0};
+    weft_list_init(&slot->watches);
     (void)pthread_mutex_init(&slot->lock, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -64,12 +65,34 @@ void world_slot_end(world_slot *slot) {
     (void)pthread_mutex_destroy(&slot->lock);
 }
 
+/* Under the lock. */
+static void tell(world_slot *slot) {
+    (void)pthread_cond_broadcast(&slot->changed);
+    weft_list_each(&slot->watches, at) {
+        world_watch *watch = WEFT_CONTAINER(at, world_watch, link);
+        watch->changed(watch);
+    }
+}
+
+void world_watch_begin(world_slot *slot, world_watch *watch) {
+    (void)pthread_mutex_lock(&slot->lock);
+    weft_list_init(&watch->link);
+    weft_list_push_back(&slot->watches, &watch->link);
+    (void)pthread_mutex_unlock(&slot->lock);
+}
+
+void world_watch_end(world_slot *slot, world_watch *watch) {
+    (void)pthread_mutex_lock(&slot->lock);
+    weft_list_remove(&watch->link);
+    (void)pthread_mutex_unlock(&slot->lock);
+}
+
 void world_publish(world_slot *slot, world *w) {
     (void)pthread_mutex_lock(&slot->lock);
     world *before = slot->now;
     w->number = ++slot->last;
     slot->now = w;
-    (void)pthread_cond_broadcast(&slot->changed);
+    tell(slot);
     (void)pthread_mutex_unlock(&slot->lock);
     world_unref(before);
 }
@@ -97,7 +120,7 @@ world *world_wait(world_slot *slot, uint64_t after, int64_t deadline) {
 void world_close(world_slot *slot) {
     (void)pthread_mutex_lock(&slot->lock);
     slot->closed = true;
-    (void)pthread_cond_broadcast(&slot->changed);
+    tell(slot);
     (void)pthread_mutex_unlock(&slot->lock);
 }
 

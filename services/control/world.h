@@ -8,6 +8,7 @@
 
 #include "services/control/model/model.h"
 #include "services/control/model/registry_view.h"
+#include "weft/list.h"
 
 /* One revision of the documents: many worlds share it. */
 typedef struct world_docs {
@@ -40,6 +41,7 @@ void world_unref(world *w); /* NULL is allowed */
 typedef struct world_slot {
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    weft_list watches;
     world *now; /* NULL before the first */
     uint64_t last;
     bool closed;
@@ -55,6 +57,14 @@ world *world_get(world_slot *slot);
  * the slot is closed. */
 world *world_wait(world_slot *slot, uint64_t after, int64_t deadline);
 void world_close(world_slot *slot);
+
+/* Tells someone of every new world, and of the end, under the slot's lock: `changed` must not call back. */
+typedef struct world_watch {
+    weft_list link;
+    void (*changed)(struct world_watch *watch);
+} world_watch;
+void world_watch_begin(world_slot *slot, world_watch *watch);
+void world_watch_end(world_slot *slot, world_watch *watch);
 bool world_closed(world_slot *slot);
 
 #endif
