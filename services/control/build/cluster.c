@@ -133,9 +133,21 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void take(make *m, weft_map *seen, char *const *list, size_t count, const char *slash) {
-    for (size_t i = 0; i < count; i++)
-        if (weft_map_put(seen, make_text(m, "%s%s", slash, list[i]), NULL)) m->rc = WEFT_ENOMEM;
+/* Instances say what they want: a name that is none would make sidecars refuse the cluster. */
+static bool sane(make *m, const char *name, bool method) {
+    if (!method) return model_grpc_service_valid(name);
+    const char *slash = *name == '/' ? strchr(name + 1, '/') : NULL;
+    return slash && model_identifier_valid(slash + 1) &&
+           model_grpc_service_valid(make_text(m, "%.*s", (int)(slash - name - 1), name + 1));
+}
+
+/* `lead`: what is put before them, "/" for methods as documents write them. */
+static void take(make *m, weft_map *seen, char *const *list, size_t count, bool method,
+                 const char *lead) {
+    for (size_t i = 0; i < count; i++) {
+        const char *name = make_text(m, "%s%s", lead, list[i]);
+        if (sane(m, name, method) && weft_map_put(seen, name, NULL)) m->rc = WEFT_ENOMEM;
+    }
 }
 
 static names sorted(make *m, weft_map *seen, const weft_map *without) {
@@ -160,16 +172,18 @@ static void take_view(make *m, const make_cluster *what, exports *e) {
     for (size_t i = 0; i < m->view->count; i++) {
         const registry_view_instance *one = &m->view->instances[i];
         if (!same(what, one->service, one->name_space)) continue;
-        take(m, &e->services, (char *const *)one->grpc_services, one->grpc_service_count, "");
-        take(m, &e->safe, (char *const *)one->no_side_effects, one->no_side_effect_count, "");
-        take(m, &e->idempotent, (char *const *)one->idempotent, one->idempotent_count, "");
+        take(m, &e->services, (char *const *)one->grpc_services, one->grpc_service_count, false,
+             "");
+        take(m, &e->safe, (char *const *)one->no_side_effects, one->no_side_effect_count, true, "");
+        take(m, &e->idempotent, (char *const *)one->idempotent, one->idempotent_count, true, "");
     }
     for (size_t i = 0; i < m->view->service_count; i++) {
         const registry_view_service *one = &m->view->services[i];
         if (!same(what, one->service, one->name_space)) continue;
-        take(m, &e->services, (char *const *)one->grpc_services, one->grpc_service_count, "");
-        take(m, &e->safe, (char *const *)one->no_side_effects, one->no_side_effect_count, "");
-        take(m, &e->idempotent, (char *const *)one->idempotent, one->idempotent_count, "");
+        take(m, &e->services, (char *const *)one->grpc_services, one->grpc_service_count, false,
+             "");
+        take(m, &e->safe, (char *const *)one->no_side_effects, one->no_side_effect_count, true, "");
+        take(m, &e->idempotent, (char *const *)one->idempotent, one->idempotent_count, true, "");
     }
 }
 
@@ -180,9 +194,9 @@ static void add_exports(make *m, const make_cluster *what, const WeftMesh__Servi
     weft_map_init(&e.safe, 0);
     weft_map_init(&e.idempotent, 0);
     if (spec) {
-        take(m, &e.services, spec->grpc_services, spec->n_grpc_services, "");
-        take(m, &e.safe, spec->no_side_effects, spec->n_no_side_effects, "/");
-        take(m, &e.idempotent, spec->idempotent, spec->n_idempotent, "/");
+        take(m, &e.services, spec->grpc_services, spec->n_grpc_services, false, "");
+        take(m, &e.safe, spec->no_side_effects, spec->n_no_side_effects, true, "/");
+        take(m, &e.idempotent, spec->idempotent, spec->n_idempotent, true, "/");
     }
     take_view(m, what, &e);
     MAKE(m, WeftSidecar__Service, service, weft_sidecar__service);

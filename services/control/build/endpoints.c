@@ -63,15 +63,22 @@ bool make_static_in_subset(const WeftMesh__Subset *subset, const WeftMesh__Endpo
     return true;
 }
 
-/* gRPC without a proxy takes IP addresses only; plaintext where it has no certificate. */
-static const char *usable(const make *m, const char *mtls, const char *plain) {
+/* gRPC without a proxy takes IP addresses only; plaintext where it has no certificate. In the one form an
+ * address has: twice the same would be refused. NULL for what nobody could dial. */
+static const char *usable(make *m, const char *mtls, const char *plain) {
     const bool grpc = m->node->kind == CONTROL_NODE_GRPC;
     const char *text = !grpc || make_has_tls(m) ? mtls : plain;
+    char form[WEFT_ADDR_TEXT];
     weft_addr addr;
     if (!text || !*text || weft_addr_parse(text, &addr, NULL)) return NULL;
-    if (addr.kind == WEFT_ADDR_NAME) return NULL;
-    if (grpc && addr.kind != WEFT_ADDR_IPV4 && addr.kind != WEFT_ADDR_IPV6) return NULL;
-    return text;
+    const bool ip = addr.kind == WEFT_ADDR_IPV4 || addr.kind == WEFT_ADDR_IPV6;
+    if (addr.kind == WEFT_ADDR_NAME || (ip && !addr.port) || (grpc && !ip)) return NULL;
+    return make_copy(m, weft_addr_format(&addr, form));
+}
+
+static uint32_t weight_of(uint32_t given) {
+    if (!given) return 1;
+    return given > REGISTRY_VIEW_WEIGHT_MAX ? REGISTRY_VIEW_WEIGHT_MAX : given;
 }
 
 static size_t gather(make *m, const make_cluster *what, candidate *out) {
@@ -91,7 +98,7 @@ static size_t gather(make *m, const make_cluster *what, candidate *out) {
                                    .region = one->region ? one->region : "",
                                    .zone = one->zone ? one->zone : "",
                                    .sub_zone = one->sub_zone ? one->sub_zone : "",
-                                   .weight = one->weight ? one->weight : 1,
+                                   .weight = weight_of(one->weight),
                                    .health = one->draining ? ENVOY_CORE__HEALTH_STATUS__DRAINING
                                              : one->health == REGISTRY_VIEW_UNHEALTHY
                                                  ? ENVOY_CORE__HEALTH_STATUS__UNHEALTHY

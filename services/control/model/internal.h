@@ -85,10 +85,8 @@ void model_check_retry(model_check *c, const char *field, const WeftMesh__Retry 
                        int64_t timeout);
 
 /* ---- value.c */
-bool model_domain_valid(const char *text);       /* trust domain */
-bool model_grpc_service_valid(const char *text); /* "package.Service" */
-bool model_identifier_valid(const char *text);   /* "GetProduct" */
-bool model_header_valid(const char *text);       /* token of RFC 9110 section 5.6.2 */
+bool model_domain_valid(const char *text); /* trust domain */
+bool model_header_valid(const char *text); /* token of RFC 9110 section 5.6.2 */
 
 /* Whether a pattern is within what sidecars compile (RE2 without captures, flags, look-around). False
  * with a static sentence in *why. */

@@ -109,6 +109,9 @@ bool model_name_split(const char *text, const char *home, char service[64], char
 /* A DNS label: 1 to 63 of a-z 0-9 -, neither first nor last a hyphen. */
 bool model_label_valid(const char *text);
 
+bool model_grpc_service_valid(const char *text); /* "package.Service" */
+bool model_identifier_valid(const char *text);   /* "GetProduct" */
+
 /* Nanoseconds of a GEP-2257 duration; -1 when it is none. */
 int64_t model_duration(const char *text);
 

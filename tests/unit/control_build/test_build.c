@@ -220,6 +220,34 @@ static void wrong_nodes(void **state) {
     assert_int_equal(control_build(m->set, &m->view, &node, m->arena, &out, &why), WEFT_EINVAL);
 }
 
+/* Whatever instances say of themselves, no sidecar refuses what it is told for it. */
+static void odd_instances(void **state) {
+    mesh *m = *state;
+    registry_view view;
+    registry_view_instance *list = mesh_instances(m, &view);
+    static const char *const names[] = {"a b", "", "/x/y", "ok.S", "*"};
+    static const char *const methods[] = {"x", "//", "/a/b/c", "/ok.S/M", "/ok.S/", "/ok.S/M"};
+    static const char *const addresses[] = {"[::1]:80", "[0:0::1]:80", "host:80", "10.0.0.1:0"};
+    const control_node node = mesh_sidecar("order");
+    for (size_t i = 0; i < view.count; i++) {
+        list[i].service = "product";
+        list[i].name_space = "shop";
+        list[i].labels = list[0].labels;
+        list[i].label_count = 2;
+        list[i].address = addresses[i % 4];
+        list[i].weight = UINT32_MAX;
+        list[i].grpc_services = names;
+        list[i].grpc_service_count = 5;
+        list[i].no_side_effects = list[i].idempotent = methods;
+        list[i].no_side_effect_count = list[i].idempotent_count = 6;
+    }
+    const control_build_output out = made(m, m->set, &view, &node);
+    const char *json = mesh_json(m, &out);
+    assert_non_null(strstr(json, "\"ok.S\""));
+    assert_non_null(strstr(json, "\"/ok.S/M\""));
+    assert_null(strstr(json, "a b"));
+}
+
 static void warns(void **state) {
     mesh *m = *state;
     registry_view view;
@@ -313,6 +341,7 @@ int main(int argc, char **argv) {
         T(wrong_nodes),
         T(reads_nodes),
         T(warns),
+        T(odd_instances),
         T(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
