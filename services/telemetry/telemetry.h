@@ -26,16 +26,15 @@
 #define TEL_SPANS_PER_REQUEST 10000u
 #define TEL_LOGS_PER_REQUEST 10000u
 #define TEL_SPANS_PER_TRACE 10000u
-#define TEL_ATTRIBUTES 128u   /* of a span, an event, a record or a resource */
-#define TEL_KEY_BYTES 256u    /* a longer key: the attribute is left out */
-#define TEL_VALUE_BYTES 4096u /* of a string or bytes in an attribute */
-#define TEL_VALUE_DEPTH 8u    /* lists in each other; deeper ones are left out */
-#define TEL_VALUE_ITEMS 128u  /* of a list */
-#define TEL_EVENTS 128u       /* of a span */
-#define TEL_NAME_BYTES 512u   /* names of spans, services, methods, events */
-#define TEL_BODY_BYTES 32768u /* of a log record */
-#define TEL_DETAIL_BYTES \
-    65536u /* of all attributes and events of one span or record: over it, none are kept */
+#define TEL_ATTRIBUTES 128u     /* of a span, an event, a record or a resource */
+#define TEL_KEY_BYTES 256u      /* a longer key: the attribute is left out */
+#define TEL_VALUE_BYTES 4096u   /* of a string or bytes in an attribute */
+#define TEL_VALUE_DEPTH 8u      /* lists in each other; deeper ones are left out */
+#define TEL_VALUE_ITEMS 128u    /* of a list */
+#define TEL_EVENTS 128u         /* of a span */
+#define TEL_NAME_BYTES 512u     /* names of spans, services, methods, events */
+#define TEL_BODY_BYTES 32768u   /* of a log record */
+#define TEL_DETAIL_BYTES 65536u /* of attributes and events of one span; over it none are kept */
 #define TEL_EDGES_PER_MINUTE 2000u
 
 #define TEL_RETENTION_DEFAULT (INT64_C(72) * 3600 * WEFT_NS_PER_S)

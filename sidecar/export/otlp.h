@@ -21,7 +21,7 @@
 #define OTLP_QUEUE_BYTES ((size_t)2 << 20)      /* of spans that wait */
 #define OTLP_DELAY WEFT_NS_PER_S                /* a batch that is not full waits this long */
 #define OTLP_TIMEOUT (5 * WEFT_NS_PER_S)        /* for an answer */
-#define OTLP_BACKOFF_MIN (WEFT_NS_PER_S / 2)    /* after a failure; doubles with each */
+#define OTLP_BACKOFF_MIN (500 * WEFT_NS_PER_MS) /* after a failure; doubles with each */
 #define OTLP_BACKOFF_MAX (30 * WEFT_NS_PER_S)   /* also of what a collector asks for */
 #define OTLP_BATCH_AGE (5 * 60 * WEFT_NS_PER_S) /* a batch that was refused so long is given up */
 #define OTLP_FLUSH (2 * WEFT_NS_PER_S)          /* for what waits when the exporter ends */

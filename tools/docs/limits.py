@@ -52,6 +52,22 @@ CONSTANTS = [
         ("sidecar/telemetry/span.h", "SPAN_BUFFER_DEFAULT", "bytes of spans not yet written, a worker"),
         ("sidecar/telemetry/span.h", "SPAN_TEXT_MAX", "bytes of each text of a span; the rest is cut"),
     ]),
+    ("Export of spans", "What is dropped counts in `weft_spans_dropped_total`.", [
+        ("sidecar/export/otlp.h", "OTLP_" + name, what) for name, what in (
+            ("BATCH_MAX", "spans of a request"), ("QUEUE_BYTES", "bytes of spans that wait"),
+            ("DELAY", "until a batch goes that is not full"), ("TIMEOUT", "for a collector's answer"),
+            ("BACKOFF_MIN", "first wait after a failure"), ("BACKOFF_MAX", "longest wait after failures"),
+            ("BATCH_AGE", "until a batch is given up"), ("FLUSH", "for what waits when a sidecar ends"))]),
+    ("weft-telemetry", "What is over a limit of a request or a trace is rejected and told in `partial_success`; the rest is "
+                       "cut or left out, and counted in the span or record.", [
+        ("services/telemetry/telemetry.h", "TEL_" + name, what) for name, what in (
+            ("SPANS_PER_REQUEST", "spans of a request"), ("LOGS_PER_REQUEST", "log records of a request"),
+            ("SPANS_PER_TRACE", "spans of a trace"), ("ATTRIBUTES", "attributes of a span, event or record"),
+            ("KEY_BYTES", "bytes of an attribute's key"), ("VALUE_BYTES", "bytes of a string in an attribute"),
+            ("VALUE_DEPTH", "lists in each other"), ("VALUE_ITEMS", "items of a list"), ("EVENTS", "events of a span"),
+            ("NAME_BYTES", "bytes of a name"), ("BODY_BYTES", "bytes of a log record's text"),
+            ("DETAIL_BYTES", "bytes of all attributes and events of one span"),
+            ("EDGES_PER_MINUTE", "edges counted apart, a minute"))]),
     ("Admin", "", [("sidecar/admin/admin.h", "ADMIN_" + n, "") for n in (
         "CONNS_DEFAULT", "HEADER_TIMEOUT", "BODY_TIMEOUT", "IDLE_TIMEOUT", "WRITE_TIMEOUT", "COLLECT_TIMEOUT", "RESPONSE_MAX")]),
 ]
