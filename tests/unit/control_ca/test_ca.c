@@ -13,6 +13,7 @@
 
 #include "services/control/ca/ca.h"
 #include "tests/support/pki.h"
+#include "tests/support/proc.h"
 #include "weft/crypto_join.h"
 #include "weft/encoding.h"
 
@@ -20,21 +21,19 @@
 #define ORDER "spiffe://mesh.local/ns/shop/sa/order"
 #define HOUR (INT64_C(3600) * 1000000000)
 
-static char root[64], folder[80];
+static char root[256], folder[300];
 
 static int setup(void **state) {
     (void)state;
-    (void)snprintf(root, sizeof root, "/tmp/weft-ca-XXXXXX");
-    assert_non_null(mkdtemp(root));
+    proc_make_dir(root, sizeof root);
     (void)snprintf(folder, sizeof folder, "%s/ca", root);
     return 0;
 }
 
 static int teardown(void **state) {
-    char command[128];
     (void)state;
-    (void)snprintf(command, sizeof command, "rm -rf %s", root);
-    return system(command);
+    proc_remove_dir(root);
+    return 0;
 }
 
 static ca *open_ca(int64_t now) {
@@ -90,7 +89,7 @@ static void test_signs(void **state) {
 
 static void test_files(void **state) {
     (void)state;
-    char path[128];
+    char path[400];
     struct stat info;
     uint8_t before[32], after[32];
     crypto_why why = {""};
@@ -191,7 +190,7 @@ static void test_rotation(void **state) {
 }
 
 static void save(const char *name, const weft_buf *text, mode_t mode) {
-    char path[128];
+    char path[400];
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);

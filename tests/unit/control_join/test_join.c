@@ -12,6 +12,7 @@
 #include "services/control/join/join.h"
 #include "services/control/join/tokens.h"
 #include "tests/support/pki.h"
+#include "tests/support/proc.h"
 #include "weft/log.h"
 
 #define PRODUCT "spiffe://mesh.local/ns/shop/sa/product"
@@ -19,7 +20,7 @@
 #define S WEFT_NS_PER_S
 
 typedef struct desk_rig {
-    char folder[64];
+    char folder[256];
     weft_clock_manual time;
     weft_db *db;
     weft_revisions *store;
@@ -29,7 +30,7 @@ typedef struct desk_rig {
 } desk_rig;
 
 static void rig_open(desk_rig *rig) {
-    char path[128];
+    char path[400];
     char *why_store = NULL;
     crypto_why why = {""};
     const weft_db_options db = {.size = sizeof db, .clock = &rig->time.clock};
@@ -53,8 +54,7 @@ static void rig_close(desk_rig *rig) {
 
 static int setup(void **state) {
     desk_rig *rig = calloc(1, sizeof *rig);
-    (void)snprintf(rig->folder, sizeof rig->folder, "/tmp/weft-join-XXXXXX");
-    assert_non_null(mkdtemp(rig->folder));
+    proc_make_dir(rig->folder, sizeof rig->folder);
     weft_clock_manual_init(&rig->time, PKI_NOW);
     rig_open(rig);
     *state = rig;
@@ -63,11 +63,10 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     desk_rig *rig = *state;
-    char command[128];
     rig_close(rig);
-    (void)snprintf(command, sizeof command, "rm -rf %s", rig->folder);
+    proc_remove_dir(rig->folder);
     free(rig);
-    return system(command);
+    return 0;
 }
 
 static void token_for(desk_rig *rig, const char *identity, char text[CRYPTO_TOKEN_TEXT]) {

@@ -13,6 +13,7 @@
 
 #include "sidecar/identity/internal.h"
 #include "tests/support/pki.h"
+#include "tests/support/proc.h"
 
 #define S WEFT_NS_PER_S
 
@@ -49,12 +50,12 @@ static void test_retries(void **state) {
 
 static void test_folder(void **state) {
     (void)state;
-    char folder[64] = "/tmp/weft-identity-XXXXXX", path[128], command[128];
+    char folder[256], path[400];
     test_pki pki;
     crypto_why why = {""};
     struct stat info;
     identity_state kept = {.sequence = 7}, back = {.sequence = 0};
-    assert_non_null(mkdtemp(folder));
+    proc_make_dir(folder, sizeof folder);
     pki_init(&pki, "mesh.local", "mesh");
     assert_int_equal(identity_folder_check(folder, &why), 0);
     assert_int_equal(identity_load(folder, PKI_NOW, &back, &why), WEFT_ENOTFOUND);
@@ -84,8 +85,7 @@ static void test_folder(void **state) {
     assert_non_null(strstr(why.text, "chmod 700"));
     identity_state_clear(&kept);
     pki_free(&pki);
-    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
-    assert_int_equal(system(command), 0);
+    proc_remove_dir(folder);
 }
 
 int main(void) {
