@@ -259,6 +259,7 @@ tp_server *nat_server_new(const tp_server_options *options, const tp_server_even
                           void *user);
 int nat_server_listen(tp_server *server, weft_addr *address);
 int nat_server_start(tp_server *server);
+void nat_server_tls(tp_server *server, struct tls_context *tls);
 void nat_server_drain(tp_server *server);
 void nat_server_cancel_all(tp_server *server);
 void nat_server_free(tp_server *server);

@@ -358,6 +358,7 @@ const weft_transport weft_transport_native = {
     .server_new = nat_server_new,
     .server_listen = nat_server_listen,
     .server_start = nat_server_start,
+    .server_tls = nat_server_tls,
     .server_drain = nat_server_drain,
     .server_cancel_all = nat_server_cancel_all,
     .server_free = nat_server_free,

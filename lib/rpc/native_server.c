@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <pthread.h>
+
 #include "native_server.h"
 #include "weft/tls.h"
 
@@ -15,7 +17,8 @@
 struct tp_server {
     const tp_server_events *events;
     void *user;
-    tls_context *tls;
+    pthread_mutex_t tls_lock;
+    tls_context *tls; /* under it */
     nat_listen *loops;
     int loop_count;
     int fds[NAT_LISTEN_MAX]; /* until start */
@@ -49,12 +52,31 @@ static void conn_closed(nat_conn *conn, int error, const char *reason) {
 static const nat_conn_ops conn_ops = {
     .callbacks = &nat_server_callbacks, .limits = limits_of, .closed = conn_closed};
 
+static tls_context *present_tls(tp_server *server) {
+    (void)pthread_mutex_lock(&server->tls_lock);
+    tls_context *tls = server->tls ? tls_context_ref(server->tls) : NULL;
+    (void)pthread_mutex_unlock(&server->tls_lock);
+    return tls;
+}
+
+void nat_server_tls(tp_server *server, struct tls_context *tls) {
+    (void)tls_context_ref(tls);
+    (void)pthread_mutex_lock(&server->tls_lock);
+    tls_context *before = server->tls;
+    server->tls = tls;
+    (void)pthread_mutex_unlock(&server->tls_lock);
+    tls_context_unref(before);
+}
+
 static int on_accept(net_listener *listener, net_conn *net) {
     static const net_conn_options options = {.open_timeout = HANDSHAKE_TIMEOUT};
     nat_listen *listen = net_listener_user(listener);
     nat_conn *conn = nat_conn_new(listen->loop, H2_SERVER, &conn_ops, listen);
     if (!conn) return WEFT_ENOMEM;
-    if (listen->server->tls && net_conn_set_tls(net, listen->server->tls) < 0) {
+    tls_context *tls = present_tls(listen->server);
+    const int error = tls ? net_conn_set_tls(net, tls) : 0;
+    tls_context_unref(tls);
+    if (error < 0) {
         nat_conn_free(conn);
         return WEFT_ENOMEM;
     }
@@ -139,6 +161,7 @@ static void server_release(tp_server *server) {
         if (server->addrs[i].kind == WEFT_ADDR_UNIX) (void)unlink(server->addrs[i].host);
     }
     tls_context_unref(server->tls);
+    (void)pthread_mutex_destroy(&server->tls_lock);
     weft_free(server->loops);
     weft_free(server);
 }
@@ -153,6 +176,7 @@ tp_server *nat_server_new(const tp_server_options *options, const tp_server_even
         return NULL;
     }
     *server = (tp_server){.events = events, .user = user, .loops = loops};
+    (void)pthread_mutex_init(&server->tls_lock, NULL);
     if (options->tls) server->tls = tls_context_ref(options->tls);
     for (; server->loop_count < options->loops; server->loop_count++) {
         nat_listen *listen = &loops[server->loop_count];

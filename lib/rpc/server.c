@@ -177,6 +177,12 @@ const char *weft_server_address(const weft_server *server, size_t index) {
     return index < server->address_count ? server->addresses[index] : NULL;
 }
 
+int weft_server_set_tls(weft_server *server, struct tls_context *tls) {
+    if (!server->lower || !server->options.tls || !tls) return WEFT_EINVAL;
+    server->transport->server_tls(server->lower, tls);
+    return 0;
+}
+
 const char *weft_server_error(const weft_server *server) {
     if (!server) return "out of memory";
     return server->error        ? server->error

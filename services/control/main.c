@@ -174,7 +174,9 @@ static bool load(settings *set, weft_arena *arena, int argc, char **argv, int *c
 typedef struct servers {
     weft_server *mesh, *admin;
     control_admin_door mesh_door, admin_door;
-    tls_context *tls;
+    tls_context *tls;  /* what the mesh's server shows now */
+    uint64_t sequence; /* of the bundle in it */
+    int64_t renews;    /* wall ns */
 } servers;
 
 static int fail(const char *what) {
@@ -182,9 +184,10 @@ static int fail(const char *what) {
     return 1;
 }
 
-static int make_tls(control *c, tls_context **out) {
+static int make_tls(control *c, servers *all) {
     crypto_why why = {""};
     crypto_svid *svid = NULL;
+    tls_context *tls = NULL;
     uint64_t sequence;
     crypto_bundle *bundle = join_bundle(&c->desk, &sequence);
     int error = control_svid(c, &svid, &why);
@@ -193,17 +196,22 @@ static int make_tls(control *c, tls_context **out) {
                                .bundle = bundle,
                                .peer_cert_optional = true,
                                .clock = c->options.clock};
-    if (!error) error = tls_context_new(&config, out, &why);
+    if (!error) error = tls_context_new(&config, &tls, &why);
     crypto_svid_unref(svid);
     crypto_bundle_unref(bundle);
-    return error ? fail(why.text) : 0;
+    if (error) return fail(why.text);
+    tls_context_unref(all->tls);
+    all->tls = tls;
+    all->sequence = sequence;
+    all->renews = weft_wall(c->options.clock) + ca_leaf_life(c->authority) / 2;
+    return 0;
 }
 
 static int open_mesh(control *c, const settings *set, servers *all) {
     weft_server_options options = {
         .size = sizeof options, .max_calls = MAX_CALLS, .grace_ns = DRAIN_NS};
     if (!c->options.plaintext) {
-        if (make_tls(c, &all->tls)) return 1;
+        if (make_tls(c, all)) return 1;
         options.tls = all->tls;
         options.transport = "native";
     }
@@ -254,6 +262,16 @@ static void close_all(servers *all) {
     tls_context_unref(all->tls);
 }
 
+/* Our own certificate at half life, and every new bundle. */
+static void keep_tls(control *c, servers *all) {
+    uint64_t sequence;
+    if (!all->tls) return;
+    crypto_bundle_unref(join_bundle(&c->desk, &sequence));
+    if (sequence == all->sequence && weft_wall(c->options.clock) < all->renews) return;
+    if (make_tls(c, all) || weft_server_set_tls(all->mesh, all->tls) < 0)
+        weft_log(WEFT_LOG_ERROR, "our own certificate could not be renewed; trying again");
+}
+
 /* Whoever started us waits for a line with the first address. */
 static void tell_ready(const control *c) {
     const char *variable = getenv("WEFT_READY_FD");
@@ -272,6 +290,7 @@ static int run(const settings *set, const sigset_t *ends) {
     crypto_why why = {""};
     servers all = {0};
     int number = 0;
+    const struct timespec second = {.tv_sec = 1};
     if (control_open(&set->control, &c, &why) < 0) return fail(why.text);
     int code = control_start(c) < 0 ? fail("no thread could be started") : 0;
     if (!code) code = open_mesh(c, set, &all);
@@ -280,7 +299,7 @@ static int run(const settings *set, const sigset_t *ends) {
         weft_log(WEFT_LOG_INFO, "serving", WEFT_S("address", c->addresses[0]),
                  WEFT_S("identity", c->identity));
         tell_ready(c);
-        while (sigwait(ends, &number) == EINTR) continue;
+        while ((number = sigtimedwait(ends, NULL, &second)) < 0) keep_tls(c, &all);
         weft_log(WEFT_LOG_INFO, "stopping");
     }
     control_stop(c); /* the registry is saved as it is: streams that end now were not broken */

@@ -211,6 +211,10 @@ int weft_server_start(weft_server *server) WEFT_MUST_USE;
 const char *weft_server_address(const weft_server *server, size_t index);
 const char *weft_server_error(const weft_server *server);
 
+/* Another certificate or bundle for connections that come from now on; those that are open keep theirs. After
+ * listen, any thread. WEFT_EINVAL: the server does not speak TLS. */
+int weft_server_set_tls(weft_server *server, struct tls_context *tls) WEFT_MUST_USE;
+
 /* grpc.health.v1: "" is the server as a whole. SERVING for every service after start, NOT_SERVING from the
  * beginning of a drain. Any thread. */
 void weft_server_set_serving(weft_server *server, const char *service, weft_serving serving);
