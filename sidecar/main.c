@@ -302,6 +302,7 @@ static int start_export(program *p) {
     const otlp_config config = {.source = {.self_id = p->shared.self_id, .service = "weft-sidecar"},
                                 .seed = weft_rng_system_seed(),
                                 .send = otlp_rpc_send,
+                                .cancel = otlp_rpc_cancel,
                                 .user = p->collector};
     return otlp_exporter_start(&config, &p->shared.otlp);
 }

@@ -11,12 +11,13 @@
 
 struct otlp_exporter {
     otlp_send send;
+    void (*cancel)(void *user);
     void *user;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     otlp_queue *queue; /* all below under `lock` */
-    bool stop;
+    bool stop, sending;
     bool failing; /* it was said that nobody takes them */
 };
 
@@ -46,9 +47,11 @@ static bool send_one(otlp_exporter *e, int64_t timeout) {
     const OtlpTrace__ExportTraceServiceRequest *request = otlp_queue_take(e->queue, weft_now(NULL));
     if (!request) return false;
     otlp_answer answer = {.code = WEFT_UNAVAILABLE};
+    e->sending = true;
     (void)pthread_mutex_unlock(&e->lock);
     e->send(e->user, request, timeout, &answer);
     (void)pthread_mutex_lock(&e->lock);
+    e->sending = false;
     otlp_queue_done(e->queue, &answer, weft_now(NULL));
     tell(e, &answer);
     return answer.code == WEFT_OK;
@@ -65,8 +68,9 @@ static void *run(void *user) {
             wait_until(e, now + NO_MEMORY_WAIT);
     }
     const int64_t until = weft_now(NULL) + OTLP_FLUSH;
-    for (int64_t left = OTLP_FLUSH; left > 0; left = until - weft_now(NULL))
-        if (!send_one(e, left)) break;
+    int failed = 0; /* twice: a cancellation may hit the call after the one it was for */
+    for (int64_t left = OTLP_FLUSH; left > 0 && failed < 2; left = until - weft_now(NULL))
+        if (otlp_queue_due(e->queue, true) == INT64_MAX || !send_one(e, left)) failed++;
     (void)pthread_mutex_unlock(&e->lock);
     return NULL;
 }
@@ -85,6 +89,7 @@ int otlp_exporter_start(const otlp_config *config, otlp_exporter **out) {
     otlp_exporter *e = weft_calloc(1, sizeof *e);
     if (!e) return WEFT_ENOMEM;
     e->send = config->send;
+    e->cancel = config->cancel;
     e->user = config->user;
     e->queue = otlp_queue_new(&config->source, config->queue_bytes, config->seed);
     pthread_condattr_t attributes;
@@ -125,6 +130,7 @@ void otlp_exporter_stop(otlp_exporter *e) {
     if (!e) return;
     (void)pthread_mutex_lock(&e->lock);
     e->stop = true;
+    if (e->sending && e->cancel) e->cancel(e->user); /* it is sent again below */
     (void)pthread_cond_signal(&e->wake);
     (void)pthread_mutex_unlock(&e->lock);
     (void)pthread_join(e->thread, NULL);

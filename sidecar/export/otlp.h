@@ -90,7 +90,8 @@ typedef struct otlp_config {
     size_t queue_bytes; /* 0: OTLP_QUEUE_BYTES */
     uint64_t seed;
     otlp_send send;
-    void *user;
+    void (*cancel)(void *user); /* makes a send that is under way return soon; NULL: none */
+    void *user;                 /* of both */
 } otlp_config;
 
 /* Starts the thread, with all signals blocked. WEFT_ENOMEM, WEFT_EIO. */
@@ -98,7 +99,7 @@ int otlp_exporter_start(const otlp_config *config, otlp_exporter **out) WEFT_MUS
 /* Any thread; a copy is made, nothing is waited for but a short lock. False when it was dropped. */
 bool otlp_exporter_add(otlp_exporter *exporter, const span *s);
 otlp_stats otlp_exporter_stats(otlp_exporter *exporter);
-/* Sends what waits, once and for OTLP_FLUSH at most, then ends. NULL allowed. */
+/* Cancels what is under way, sends what waits, once and for OTLP_FLUSH at most, then ends. NULL allowed. */
 void otlp_exporter_stop(otlp_exporter *exporter);
 
 /* ---- otlp_rpc.c -------------------------------------------------------------------------------- */
@@ -108,6 +109,8 @@ void otlp_exporter_stop(otlp_exporter *exporter);
 typedef struct otlp_rpc otlp_rpc;
 otlp_rpc *otlp_rpc_new(const char *address, const char *transport) WEFT_MUST_USE;
 void otlp_rpc_free(otlp_rpc *rpc); /* after the exporter stopped; NULL allowed */
+/* Any thread. */
+void otlp_rpc_cancel(void *rpc);
 /* An otlp_send; `user` is the otlp_rpc. */
 void otlp_rpc_send(void *user, const OtlpTrace__ExportTraceServiceRequest *request, int64_t timeout,
                    otlp_answer *answer);

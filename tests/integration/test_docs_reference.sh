@@ -22,7 +22,7 @@ check 'the pages are what the code says' tools/docs/reference --build "$BUILD" -
 # It can fail: a tree with other pages is not accepted.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r tools proto sidecar lib docs "$work"
+cp -r tools proto sidecar services lib docs "$work"
 sed -i 's/listeners | 1,000/listeners | 1,001/' "$work/docs/reference/limits.md"
 tells() { ! "$work/tools/docs/reference" --build "$BUILD" --only limits.md --check >"$work/out" && grep -q '^-| listeners | 1,001' "$work/out"; }
 check 'a page that says something else is found' tells

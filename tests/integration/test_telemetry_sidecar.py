@@ -134,7 +134,7 @@ class Sidecars(unittest.TestCase):
             began = time.monotonic()
             for sidecar in (self.a, self.b):
                 self.assertEqual(sidecar.end(), 0, sidecar.text())
-            self.assertLess(time.monotonic() - began, 19)
+            self.assertLess(time.monotonic() - began, 9)
 
 
 if __name__ == "__main__":
