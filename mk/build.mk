@@ -53,6 +53,7 @@ SIDECAR_PROGRAM_UNITS := $(SIDECAR_UNITS) otlp controlgen base crypto net http h
 UNIT_LIBS_crypto := -lssl -lcrypto
 UNIT_LIBS_net := -lcares
 UNIT_LIBS_pb := -lprotobuf-c -lyajl -lyaml
+UNIT_LIBS_rpc := -lz
 UNIT_LIBS_core := -lgrpc -lgpr
 UNIT_LIBS_store := -lsqlite3
 

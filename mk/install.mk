@@ -20,7 +20,7 @@ Description: gRPC for C: generated stubs, messages, runtime
 Version: $(VERSION)
 Requires: libprotobuf-c
 Libs: -L$${libdir} -lweft
-Libs.private: -lssl -lcrypto -lcares -lyajl -lyaml -pthread
+Libs.private: -lssl -lcrypto -lcares -lz -lyajl -lyaml -pthread
 Cflags: -I$${includedir} -isystem $${includedir}/weft-gen
 endef
 

@@ -7,7 +7,7 @@ set -eu
 
 build='gcc libc6-dev make pkg-config protobuf-compiler protobuf-c-compiler libprotobuf-c-dev
     libprotoc-dev grpc-proto libgrpc-dev libsqlite3-dev libyaml-dev libyajl-dev
-    libssl-dev libc-ares-dev'
+    libssl-dev libc-ares-dev zlib1g-dev'
 test='libcmocka-dev libnghttp2-dev python3 python3-grpcio python3-protobuf sqlite3 procps openssl
     clang g++ nodejs/node npm/npm'
 ci='valgrind libclang-rt-14-dev clang-format cppcheck debootstrap git'

@@ -128,6 +128,15 @@ tp_headers nat_headers_view(const nat_headers *headers);
 /* Adds them to a list to be sent; WEFT_ENOMEM, WEFT_ELIMIT. */
 int nat_headers_send(const nat_headers *headers, http_fields *fields) WEFT_MUST_USE;
 
+/* ---- compressed messages */
+
+/* Whether grpc-encoding names one that nat_inflate undoes. */
+bool nat_knows_encoding(const http_fields *fields);
+/* *out: weft_malloc'ed. WEFT_ELIMIT: more than `max` bytes; WEFT_EPARSE: broken; WEFT_ENOMEM. */
+int nat_inflate(const uint8_t *data, size_t size, size_t max, uint8_t **out,
+                size_t *len) WEFT_MUST_USE;
+#define NAT_ENCODINGS "identity, deflate, gzip" /* grpc-accept-encoding */
+
 /* ---- calls */
 
 enum { /* ops, in the order they are done */
@@ -183,6 +192,8 @@ struct tp_call {
     uint8_t *message;
     size_t message_len, message_at;
     bool wanted;
+    bool squeezable; /* the peer named a compression we know */
+    bool squeezed;   /* the message in hand is compressed */
     size_t max_message;
 
     nat_headers *headers; /* received; any thread once given */

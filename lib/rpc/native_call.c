@@ -174,12 +174,39 @@ static void too_large(tp_call *call) {
     char text[128];
     const uint8_t *p = call->reader.prefix + 1;
     const uint32_t len = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    if (call->squeezed) {
+        nat_break(call, TP_TOO_LARGE, WEFT_RESOURCE_EXHAUSTED,
+                  "Received message larger than max once it is decompressed");
+        return;
+    }
     (void)snprintf(text, sizeof text, "Received message larger than max (%u vs. %zu)", len,
                    call->max_message);
     nat_break(call, TP_TOO_LARGE, WEFT_RESOURCE_EXHAUSTED, text);
 }
 
+/* False: the call broke. */
+static bool unsqueeze(tp_call *call) {
+    uint8_t *plain = NULL;
+    size_t len = 0;
+    const int error =
+        nat_inflate(call->message, call->message_len, call->max_message, &plain, &len);
+    if (!error) {
+        weft_free(call->message);
+        call->message = plain;
+        call->message_len = len;
+        return true;
+    }
+    if (error == WEFT_ELIMIT)
+        too_large(call);
+    else if (error == WEFT_ENOMEM)
+        nat_break(call, TP_PEER, WEFT_RESOURCE_EXHAUSTED, "no memory for a received message");
+    else
+        nat_break(call, TP_PEER, WEFT_INTERNAL, "a compressed message is broken");
+    return false;
+}
+
 static void deliver(tp_call *call) {
+    if (call->squeezed && !unsqueeze(call)) return;
     tp_in in = {
         .data = call->message, .len = call->message_len, .opaque = {(uintptr_t)call->message}};
     call->message = NULL;
@@ -193,11 +220,12 @@ static void deliver(tp_call *call) {
 }
 
 static bool begin_message(tp_call *call, bool compressed) {
-    if (compressed) {
+    if (compressed && !call->squeezable) {
         nat_break(call, TP_PEER, call->server ? WEFT_UNIMPLEMENTED : WEFT_INTERNAL,
-                  "the message is compressed, which was not agreed on");
+                  "the message is compressed in a way that was not agreed on");
         return false;
     }
+    call->squeezed = compressed;
     call->message_at = 0;
     call->message_len = call->reader.left;
     call->message = weft_malloc(call->message_len ? call->message_len : 1);
@@ -229,6 +257,7 @@ static size_t parse(tp_call *call, const uint8_t *data, size_t size) {
             deliver(call);
             return all - size;
         case WEFT_ELIMIT:
+            call->squeezed = false;
             too_large(call);
             return all;
         default:

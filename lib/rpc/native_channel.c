@@ -243,6 +243,7 @@ int nat_channel_fields(tp_channel *channel, http_fields *fields) {
         const char *name, *value;
     } same[] = {{"te", "trailers"},
                 {"content-type", "application/grpc"},
+                {"grpc-accept-encoding", NAT_ENCODINGS},
                 {"user-agent", "grpc-c-weft/" WEFT_VERSION}};
     http_pool *pool = fields->pool;
     const char *scheme = channel->tls ? "https" : "http";

@@ -141,6 +141,7 @@ static void take_response(tp_call *call, const http_fields *fields) {
         return;
     }
     call->u.c.answered = true;
+    call->squeezable = nat_knows_encoding(fields);
     call->headers = nat_headers_take(fields, &failed);
     if (failed) {
         nat_client_break(call, TP_PEER, WEFT_RESOURCE_EXHAUSTED, "no memory for the headers");

@@ -238,6 +238,7 @@ static void begin(nat_conn *conn, h2_stream *stream, const http_fields *fields, 
         return;
     }
     call->peer_closed = end;
+    call->squeezable = nat_knows_encoding(fields);
     call->deadline = deadline;
     if (deadline != WEFT_NO_DEADLINE)
         weft_timer_arm(net_loop_timers(conn->loop->net), &call->deadline_timer, deadline);

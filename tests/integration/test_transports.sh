@@ -21,5 +21,13 @@ for client in native core; do
         fi
     done
 done
+if WEFT_TRANSPORT=native "$BUILD/bin/tests/integration/test_rpc_python" >"$log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok native and python3-grpcio, both ways"
+else
+    failed=$((failed + 1))
+    echo "FAIL native and python3-grpcio"
+    tail -n 40 "$log"
+fi
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
