@@ -1,5 +1,6 @@
 /* The real control plane over mTLS: joining, every refusal, leases by attested identity, renewal, a restart
  * that forgets nothing, and documents with two writers. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -39,6 +41,8 @@ static void start(const char *leaf) {
                           state_folder,
                           "--leaf",
                           leaf,
+                          "--overlap",
+                          "1s",
                           "--grace",
                           "200ms",
                           NULL};
@@ -290,6 +294,67 @@ static void test_renewal(void **state) {
     weft_ctx_free(ctx);
 }
 
+/* ---- leaves of 3 s and a new root, while everything goes on */
+
+typedef struct seen_changes {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    unsigned svids; /* after the first */
+    size_t most;    /* roots at a time */
+    size_t now;
+    crypto_svid *last;
+} seen_changes;
+
+static void on_change(void *user, crypto_svid *svid, crypto_bundle *bundle) {
+    seen_changes *seen = user;
+    (void)pthread_mutex_lock(&seen->lock);
+    if (svid != seen->last) seen->svids++;
+    seen->last = svid;
+    seen->now = crypto_bundle_roots(bundle)->count;
+    if (seen->now > seen->most) seen->most = seen->now;
+    (void)pthread_cond_signal(&seen->more);
+    (void)pthread_mutex_unlock(&seen->lock);
+}
+
+static bool wait_more(seen_changes *seen) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    return pthread_cond_timedwait(&seen->more, &seen->lock, &until) == 0;
+}
+
+static void test_rotation(void **state) {
+    (void)state;
+    weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(120));
+    seen_changes seen = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    const WeftControl__RotateRootRequest request = {WEFT_CONTROL_ROTATE_ROOT_REQUEST()};
+    WeftControl__RotateRootResponse *plan = NULL;
+    char path[400];
+    crypto_why why = {""};
+    identity *self = NULL;
+    stop();
+    start("3s");
+    identity_options options = options_for("rotating", token_for(ctx, "product"), path);
+    options.changed = on_change;
+    options.user = &seen;
+    if (identity_open(&options, &self, &why)) fail_msg("%s", why.text);
+    assert_int_equal(identity_start(self), 0);
+    ok(weft_control_admin_rotate_root(admin, ctx, &request, &plan));
+    (void)pthread_mutex_lock(&seen.lock);
+    /* Until both roots were there and three certificates had come, the last by the new root. Backdating keeps the old one for a
+     * minute beyond the last leaf, so its end is not waited for. */
+    while (seen.most < 2 || seen.svids < 3)
+        if (!wait_more(&seen)) fail_msg("%u certificates, %zu roots", seen.svids, seen.most);
+    (void)pthread_mutex_unlock(&seen.lock);
+    const identity_status status = identity_get_status(self);
+    assert_int_equal(status.failures, 0);
+    assert_true(status.sequence >= 2);
+    identity_close(self);
+    stop();
+    start("24h");
+    weft_ctx_free(ctx);
+}
+
 /* ---- documents: two writers, one wins */
 
 static weft_status apply(weft_ctx *ctx, const char *yaml, int64_t expect,
@@ -373,6 +438,7 @@ int main(void) {
         cmocka_unit_test(test_join),      cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_lease),     cmocka_unit_test(test_renewal),
         cmocka_unit_test(test_documents), cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_rotation),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
