@@ -178,7 +178,7 @@ typedef struct weft_transport {
                              void *user);
     /* Binds. A port 0 in `address` is replaced by the real one. WEFT_EIO when it cannot. */
     int (*server_listen)(tp_server *server, weft_addr *address);
-    int (*server_start)(tp_server *server);       /* from here on events come */
+    int (*server_start)(tp_server *server); /* from here on events come */
     /* For connections from now on; referenced; any thread. NULL without has_tls. */
     void (*server_tls)(tp_server *server, struct tls_context *tls);
     void (*server_drain)(tp_server *server);      /* GOAWAY, no new calls; once; then on_drained */
