@@ -154,7 +154,20 @@ static int read_settings(settings *s, weft_arena *arena, int argc, char **argv) 
 
 /* ---- setting up */
 
+static int check_otlp(const settings *s) {
+    weft_addr addr;
+    const char *why = "";
+    int rc = s->otlp ? weft_addr_parse(s->otlp, &addr, &why) : 0;
+    if (!rc && s->otlp && !weft_addr_is_local(&addr) && !s->unsafe_plaintext) {
+        rc = WEFT_EINVAL;
+        why = "spans would leave this machine in plaintext; --unsafe-plaintext allows it";
+    }
+    if (rc) fprintf(stderr, "weft-sidecar: --otlp %s: %s\n", s->otlp, why);
+    return rc;
+}
+
 static int load(program *p) {
+    if (check_otlp(&p->set)) return WEFT_EINVAL;
     weft_arena *arena = weft_arena_new(0);
     if (!arena) return WEFT_ENOMEM;
     weft_diags problems;
@@ -291,12 +304,6 @@ static void say_ready(program *p) {
 /* After signals are heard, so that no thread of it takes them. */
 static int start_export(program *p) {
     if (!p->set.otlp) return 0;
-    weft_addr addr;
-    const char *why = "";
-    if (weft_addr_parse(p->set.otlp, &addr, &why)) {
-        fprintf(stderr, "weft-sidecar: --otlp %s: %s\n", p->set.otlp, why);
-        return WEFT_EINVAL;
-    }
     p->collector = otlp_rpc_new(p->set.otlp, "native");
     if (!p->collector) return WEFT_ENOMEM;
     const otlp_config config = {.source = {.self_id = p->shared.self_id, .service = "weft-sidecar"},

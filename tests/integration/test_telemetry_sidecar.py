@@ -123,6 +123,13 @@ class Sidecars(unittest.TestCase):
             self.assertEqual(sidecar.end(), 0, sidecar.text())
         self.assertEqual(len(self.spans(trace, 3)), 3)
 
+    def test_refusals(self):
+        for address, why in (("10.0.0.1:4317", "--unsafe-plaintext"), ("nowhere", "--otlp nowhere: ")):
+            done = subprocess.run([os.path.join(BIN, "weft-sidecar"), "-c", "/dev/null", "--check", "--otlp", address],
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(why, done.stderr)
+
     def test_hangs(self):
         """A collector that accepts and never answers: calls go on, and the sidecars end."""
         with socket.socket(socket.AF_UNIX) as silent:
