@@ -31,15 +31,16 @@ struct sidecar_apply {
     worker *workers;
     uint32_t count;
     config_snapshot *last; /* a reference */
-    weft_map by_name;      /* cluster → cluster_shared; the first ones are `shared`'s */
+    weft_map by_name;      /* cluster → cluster_shared; some are those the workers began with */
+    const cluster_shared *first;
+    uint32_t first_count;
     _Atomic bool busy;
 };
 
 /* ---- life */
 
 static bool is_first(const sidecar_apply *a, const cluster_shared *shared) {
-    const cluster_shared *first = a->shared->clusters;
-    return shared >= first && shared < first + a->shared->snapshot->cluster_count;
+    return shared >= a->first && shared < a->first + a->first_count;
 }
 
 sidecar_apply *sidecar_apply_new(const sidecar_shared *shared, worker *workers, uint32_t count) {
@@ -49,6 +50,8 @@ sidecar_apply *sidecar_apply_new(const sidecar_shared *shared, worker *workers, 
     a->workers = workers;
     a->count = count;
     a->last = config_ref(shared->snapshot);
+    a->first = shared->clusters;
+    a->first_count = shared->snapshot->cluster_count;
     weft_map_init(&a->by_name, APPLY_CLUSTERS_MAX);
     for (uint32_t i = 0; i < shared->snapshot->cluster_count; i++) {
         if (!weft_map_put(&a->by_name, shared->snapshot->clusters[i].name, &shared->clusters[i]))

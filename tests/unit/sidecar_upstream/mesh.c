@@ -510,17 +510,23 @@ void mesh_open(mesh *m, const mesh_config *config) {
     assert_true(m->client_up);
 }
 
-void mesh_swap(mesh *m, const mesh_config *config) {
+config_snapshot *mesh_snapshot(mesh *m, const mesh_config *config) {
     config_snapshot *first = m->snapshot;
     parse(m, config);
+    config_snapshot *made = m->snapshot;
+    m->snapshot = first; /* of the shared part */
+    return made;
+}
+
+void mesh_swap(mesh *m, const mesh_config *config) {
+    config_snapshot *next = mesh_snapshot(m, config);
     cluster_shared *shared = config->name ? &m->more : mesh_shared(m);
     tls_context *none = NULL;
     const sidecar_turn turn = {
-        .snapshot = m->snapshot, .clusters = &shared, .cluster_tls = &none, .listener_tls = &none};
-    config_publish(m->shared.publisher, m->snapshot);
+        .snapshot = next, .clusters = &shared, .cluster_tls = &none, .listener_tls = &none};
+    config_publish(m->shared.publisher, next);
     assert_int_equal(worker_take(&m->worker, &turn), 0);
-    config_unref(m->snapshot);
-    m->snapshot = first; /* of the shared part */
+    config_unref(next);
 }
 
 /* ---- closing */

@@ -126,6 +126,8 @@ void mesh_dial(mesh *m);
 
 /* The sidecar takes a newer snapshot. */
 void mesh_swap(mesh *m, const mesh_config *config);
+/* What mesh_swap would take; with a reference. */
+config_snapshot *mesh_snapshot(mesh *m, const mesh_config *config);
 
 /* What can happen now, happens; then time passes, with all that happens meanwhile. */
 void mesh_run(mesh *m, int64_t ms);

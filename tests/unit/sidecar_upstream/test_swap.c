@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "sidecar/apply.h"
 #include "tests/unit/sidecar_upstream/mesh.h"
 #include "weft/clock.h"
 #include "weft/status.h"
@@ -150,11 +151,49 @@ static void a_storm(void **state) {
     mesh_close(&m);
 }
 
+/* The way from outside: through every worker's loop. */
+static void applied(void **state) {
+    (void)state;
+    char why[APPLY_WHY];
+    mesh_call one;
+    mesh_open(&m, &(mesh_config){.servers = 2, .endpoints = "10.0.1.1:80"});
+    m.servers[0].ok = m.servers[1].ok = true;
+    sidecar_apply *apply = sidecar_apply_new(&m.shared, &m.worker, 1);
+    assert_non_null(apply);
+    config_snapshot *next =
+        mesh_snapshot(&m, &(mesh_config){.name = "other", .endpoints = "10.0.1.2:80"});
+    assert_int_equal(sidecar_apply_snapshot(apply, next, why), 0);
+    assert_true(sidecar_apply_busy(apply));
+    assert_int_equal(sidecar_apply_snapshot(apply, next, why), WEFT_EBUSY);
+    config_unref(next);
+    mesh_run(&m, 10);
+    assert_false(sidecar_apply_busy(apply));
+    mesh_unary(&m, &one);
+    mesh_run(&m, 10);
+    assert_int_equal(one.status, WEFT_OK);
+    assert_int_equal(m.servers[1].request_count, 1);
+    /* An address that is not ours: all is as it was. */
+    next = mesh_snapshot(&m, &(mesh_config){.listener = "out2", .port = 81});
+    assert_true(sidecar_apply_snapshot(apply, next, why) < 0);
+    assert_string_not_equal(why, "");
+    assert_false(sidecar_apply_busy(apply));
+    config_unref(next);
+    mesh_unary(&m, &one);
+    mesh_run(&m, 10);
+    assert_int_equal(one.status, WEFT_OK);
+    mesh_close(&m);
+    sidecar_apply_free(apply);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(endpoints_change),      cmocka_unit_test(what_stays_keeps_its_connection),
-        cmocka_unit_test(routes_change),         cmocka_unit_test(clusters_come_and_go),
-        cmocka_unit_test(listeners_come_and_go), cmocka_unit_test(a_storm),
+        cmocka_unit_test(endpoints_change),
+        cmocka_unit_test(what_stays_keeps_its_connection),
+        cmocka_unit_test(routes_change),
+        cmocka_unit_test(clusters_come_and_go),
+        cmocka_unit_test(listeners_come_and_go),
+        cmocka_unit_test(a_storm),
+        cmocka_unit_test(applied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
