@@ -156,6 +156,7 @@ void wire_add(const wire *w, wire_sum *sum) {
 void wire_limits(const config_h2 *config, bool inbound, h2_limits *limits) {
     h2_limits_peer(limits);
     limits->max_streams = inbound ? config->max_streams : 0;
+    limits->idle_reset = inbound;
     limits->stream_window = config->stream_window;
     if (config->connection_window < limits->conn_window) {
         limits->conn_window = config->connection_window < 65535 ? 65535 : config->connection_window;
