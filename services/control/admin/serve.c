@@ -204,8 +204,11 @@ static weft_status diff(weft_ctx *ctx, const WeftControl__DiffRequest *request,
     if (request->n_files) return diff_files(ctx, c, request, reply);
     int error = documents_load(&c->docs, request->to, weft_ctx_arena(ctx), &to);
     const int64_t first = request->from || error ? request->from : to.head.sequence - 1;
-    if (!error && first <= 0) error = WEFT_ENOTFOUND;
-    if (!error) error = documents_load(&c->docs, first, weft_ctx_arena(ctx), &from);
+    if (!error && first < 0) error = WEFT_ENOTFOUND;
+    from.set =
+        error ? NULL : model_empty(weft_ctx_arena(ctx)); /* before the first there was nothing */
+    if (!error && first) error = documents_load(&c->docs, first, weft_ctx_arena(ctx), &from);
+    if (!error && !from.set) error = WEFT_ENOMEM;
     if (error == WEFT_ENOTFOUND)
         return weft_not_found(ctx, "there are no two such revisions; `weft history` lists them");
     if (!error)
