@@ -283,13 +283,42 @@ static void test_queue_limit(void **state) {
     pair_end(&p);
 }
 
+/* A connection error as RFC 9113 has it, or, if we say so, a frame that means nothing; which many are not. */
+static void test_resets_of_idle_streams(void **state) {
+    (void)state;
+    static const uint8_t reset[13] = {0, 0, 4, 3, 0, 0, 0, 0, 101, 0, 0, 0, 8};
+    static const uint8_t of_ours[13] = {0, 0, 4, 3, 0, 0, 0, 0, 2, 0, 0, 0, 8};
+    for (int kind = 0; kind < 4; kind++) {
+        pair p;
+        pair_begin(&p);
+        p.rig.limits.idle_reset = kind > 0;
+        pair_join(&p);
+        pair_settle(&p);
+        if (kind == 0 || kind == 2) {
+            const uint8_t *frame = kind ? of_ours : reset;
+            assert_int_equal(h2_conn_input(p.server.conn, frame, 13, NULL), WEFT_EPARSE);
+            assert_int_equal(h2_conn_error(p.server.conn), H2_PROTOCOL_ERROR);
+        } else if (kind == 1) {
+            assert_int_equal(h2_conn_input(p.server.conn, reset, 13, NULL), 0);
+            pair_ask(&p, true);
+            pair_settle(&p);
+            pair_answer(&p, p.request);
+            pair_settle(&p);
+        } else {
+            const int result = flood(&p, reset, 13, 5000);
+            expect_calm(&p, result, h2_env_stats(p.rig.env)->limit_unknown);
+        }
+        pair_end(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_floods),         cmocka_unit_test(test_made_you_reset),
         cmocka_unit_test(test_rapid_reset),    cmocka_unit_test(test_honest_canceller),
         cmocka_unit_test(test_deadline_storm), cmocka_unit_test(test_header_limits),
         cmocka_unit_test(test_slow_reader),    cmocka_unit_test(test_stalled_readers),
-        cmocka_unit_test(test_queue_limit),
+        cmocka_unit_test(test_queue_limit),    cmocka_unit_test(test_resets_of_idle_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
