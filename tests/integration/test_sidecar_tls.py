@@ -274,15 +274,19 @@ class Dying:
                 for s, d in (("a", "outbound"), ("b", "inbound"))]
 
 
-def start_dying(rig, certs, name, app, short):
-    """A few seconds, or more where processes start slowly."""
+def start_dying(rig, certs, app):
+    """Two pairs, one with a client and one with a server about to expire: in a few seconds, or more where processes
+    start so slowly that one would have expired before both are there."""
     for life in (4, 12, 40):
         try:
-            return Dying(rig, certs, f"{name}{life}", app, short, life)
+            both = [Dying(rig, certs, f"{name}{life}", app, short, life)
+                    for name, short in (("client", "user"), ("server", "echo"))]
+            if time.time() < both[0].end:
+                return both
         except (grpc.RpcError, AssertionError):
             if life == 40:
                 raise
-    return None
+    raise AssertionError("the first certificate expired before the second was in use")
 
 
 def check_goaway(dying, what):
@@ -314,8 +318,7 @@ def test_expiry(rig, certs):
     server, _ = echo.serve(app)
     _, _, out, _ = echo.pair(rig, "lasting", app, certs)
     good = Good(out)
-    client = start_dying(rig, certs, "client", app, "user")
-    server_side = start_dying(rig, certs, "server", app, "echo")
+    client, server_side = start_dying(rig, certs, app)
     check_goaway(client, "the client's certificate")
     check_goaway(server_side, "the server's certificate")
     check_cut(client, "the client's certificate", client.b)
