@@ -7,6 +7,7 @@ same two sidecars goes on undisturbed. Expiry: a connection ends with its peer's
 import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -235,6 +236,32 @@ def test_refusals(rig, certs):
     server.stop(0)
 
 
+def test_many_refusals(rig, certs):
+    """Whoever can connect cannot fill the log: some lines a second, and how many more there were."""
+    wire, admin, count = f"127.0.0.1:{rig_of.free_port()}", rig.path("many.admin"), 300
+    one = rig_of.Sidecar(rig, "many", [rig_of.listener("in", wire, rig_of.to("app"), True,
+                                                       (certs.leaf("many"), certs.ca))],
+                         [rig_of.cluster("app", [f"unix:{rig.path('nobody')}"])], admin="unix:" + admin)
+    host, port = wire.split(":")
+    begun = time.monotonic()
+    for _ in range(count):
+        with socket.create_connection((host, int(port)), timeout=20) as s:
+            s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while s.recv(4096):
+                pass
+    failed = 'weft_tls_handshakes_total{direction="inbound",outcome="failed"}'
+    rig_of.wait_for(lambda: rig_of.metrics(admin)[failed] == count, 20, "all refused")
+
+    def told():
+        return sum(line["connections"] for line in lines_of(one, level="warn", listener="in") if "connections" in line)
+
+    rig_of.wait_for(lambda: len(lines_of(one, msg="connection refused")) + told() == count, 20, "all told of")
+    seconds = time.monotonic() - begun
+    lines = len(lines_of(one, msg="connection refused"))
+    assert lines <= 20 * (seconds + 1), (lines, seconds)
+    assert one.end() == 0, one.text()
+
+
 # ---- expiry
 
 def stamp(at):
@@ -330,7 +357,7 @@ def test_expiry(rig, certs):
 
 def main():
     failed = 0
-    tests = [test_canary, test_refusals, test_expiry]
+    tests = [test_canary, test_refusals, test_many_refusals, test_expiry]
     wanted = sys.argv[1:]
     rig = rig_of.Rig()
     try:
