@@ -238,7 +238,7 @@ static void attempt_failed(call *c, const attempt_error *error) {
         return;
     if (before && error->fault == ATTEMPT_RESET &&
         (c->retry->conditions & CONFIG_RETRY_RESET ||
-         (c->retry->conditions & CONFIG_RETRY_RESET_UNSENT && !c->request_ended) ||
+         (c->retry->conditions & CONFIG_RETRY_RESET_UNSENT && unprocessed) ||
          route_retry_code(c->retry, (unsigned)code)) &&
         policy_grants(c)) {
         retry_later(c, 0);
