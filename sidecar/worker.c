@@ -12,6 +12,7 @@
 #define HOUSEKEEPING (250 * WEFT_NS_PER_MS)
 #define SPANS_TEXT ((size_t)256 << 10) /* written at once */
 #define SWEEP_EVERY 240u               /* of housekeeping: a minute */
+#define LINES_A_SECOND 20u             /* of a listener's connections */
 
 /* ---- connections from clients */
 
@@ -60,6 +61,23 @@ static void ended(worker *w) {
     net_loop_stop(w->loop);
 }
 
+static void sum_up(worker_listener *l, int64_t now) {
+    if (now < l->said_until) return;
+    if (l->unsaid)
+        weft_log(WEFT_LOG_WARN, "more connections refused or lost than there are lines for",
+                 WEFT_S("listener", l->config->name), WEFT_I("connections", l->unsaid));
+    l->said_until = now + WEFT_NS_PER_S;
+    l->said = l->unsaid = 0;
+}
+
+/* A line each, as long as that does not let whoever can connect fill the log. */
+static bool may_say(worker_listener *l, int64_t now) {
+    sum_up(l, now);
+    if (l->said++ < LINES_A_SECOND) return true;
+    l->unsaid++;
+    return false;
+}
+
 static void down_closed(wire *w, int error, const char *reason) {
     down *d = (down *)w;
     worker *owner = d->worker;
@@ -67,7 +85,7 @@ static void down_closed(wire *w, int error, const char *reason) {
     if (d->opened && d->listener->config->direction == CONFIG_INBOUND)
         worker_counters(owner)[TELEMETRY_CONNECTIONS_OPEN_IN]--;
     if (!d->opened && d->listener->tls) worker_counters(owner)[TELEMETRY_HANDSHAKES_IN_FAILED]++;
-    if (error)
+    if (error && may_say(d->listener, worker_now(owner)))
         weft_log(d->opened ? WEFT_LOG_INFO : WEFT_LOG_WARN,
                  d->opened ? "connection lost" : "connection refused",
                  WEFT_S("listener", d->listener->config->name), WEFT_S("reason", reason));
@@ -126,6 +144,8 @@ static void keep_house(weft_timer *timer, int64_t now) {
     w->wall_offset = weft_wall(net_loop_clock(w->loop)) - now;
     write_spans(w);
     upstream_tell_all(w->up);
+    for (uint32_t i = 0; i < w->shared->snapshot->listener_count; i++)
+        if (w->listeners[i].unsaid) sum_up(&w->listeners[i], now);
     if (++w->rounds % SWEEP_EVERY == 0) (void)telemetry_sweep(w->metrics, now);
     weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
 }

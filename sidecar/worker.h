@@ -47,13 +47,16 @@ typedef struct worker_listener {
     net_listener *net; /* NULL once it is closed */
     tls_context *tls;
     h2_limits limits;
+    /* Lines about connections that ended badly, in the second until `said_until`, and those left out. */
+    int64_t said_until;
+    uint32_t said, unsaid;
 } worker_listener;
 
 /* A connection from a client. */
 typedef struct down {
     wire wire; /* first */
     worker *worker;
-    const worker_listener *listener;
+    worker_listener *listener;
     weft_list link;
     http_field *peer_cert; /* x-forwarded-client-cert for the app, or NULL */
     const char *peer_id;   /* SPIFFE ID, "" when unknown; the TLS session's */
