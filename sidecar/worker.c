@@ -132,8 +132,13 @@ static void write_spans(worker *w) {
     weft_buf out;
     weft_buf_init(&out, SPANS_TEXT);
     while (export_spans(w->spans, 0, &out)) {
-        const ssize_t n = write(w->shared->spans_fd, out.data, out.len);
-        if (n != (ssize_t)out.len) break; /* a full disk must not stop traffic */
+        size_t written = 0;
+        ssize_t n = 1;
+        while (n > 0 && written < out.len) {
+            n = write(w->shared->spans_fd, out.data + written, out.len - written);
+            if (n > 0) written += (size_t)n;
+        }
+        if (written < out.len) break; /* a full disk must not stop traffic */
         weft_buf_clear(&out);
     }
     weft_buf_free(&out);
