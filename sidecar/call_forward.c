@@ -230,20 +230,21 @@ static int code_of(const attempt_error *error) {
 static void attempt_failed(call *c, const attempt_error *error) {
     const int code = code_of(error);
     const bool before = c->state < CALL_FORWARDING;
+    /* Who has answered did something, whatever it says afterwards. */
+    const bool unprocessed = error->unprocessed && c->state < CALL_HELD;
     end_attempt(c, code, error->text);
-    if (before && error->unprocessed &&
-        (error->fault == ATTEMPT_CONNECT || error->fault == ATTEMPT_RESET) &&
+    if (unprocessed && (error->fault == ATTEMPT_CONNECT || error->fault == ATTEMPT_RESET) &&
         retry_transparently(c))
         return;
     if (before && error->fault == ATTEMPT_RESET &&
         (c->retry->conditions & CONFIG_RETRY_RESET ||
-         (c->retry->conditions & CONFIG_RETRY_RESET_UNSENT && !c->request_ended) ||
+         (c->retry->conditions & CONFIG_RETRY_RESET_UNSENT && unprocessed) ||
          route_retry_code(c->retry, (unsigned)code)) &&
         policy_grants(c)) {
         retry_later(c, 0);
         return;
     }
-    call_answer(c, code, before && error->unprocessed, "%s", error->text);
+    call_answer(c, code, unprocessed, "%s", error->text);
 }
 
 /* ---- the response */
@@ -300,7 +301,8 @@ static int status_of(call *c, const http_fields *fields, bool trailers) {
 static bool retry_status(call *c, const http_fields *fields, int code) {
     if (!code) return false;
     c->attempt.failed = is_fault(code);
-    if (!c->inbound && http_fields_find_text(fields, CALL_UNPROCESSED, strlen(CALL_UNPROCESSED)) &&
+    if (!c->inbound && c->state != CALL_HELD &&
+        http_fields_find_text(fields, CALL_UNPROCESSED, strlen(CALL_UNPROCESSED)) &&
         c->transparent < CALL_TRANSPARENT_MAX && c->replayable &&
         c->upstream->set->ready_count > 1) {
         end_attempt(c, code, "not processed");

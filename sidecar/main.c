@@ -269,9 +269,13 @@ static void on_signal(net_watch *watch, unsigned events) {
 /* Before any thread starts, so that all of them leave the signals to the descriptor. */
 static int hear_signals(program *p) {
     sigset_t set;
+    struct sigaction hangup = {0};
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    /* A terminal that goes drains too, but not what nohup started. */
+    if (!sigaction(SIGHUP, NULL, &hangup) && hangup.sa_handler != SIG_IGN)
+        (void)sigaddset(&set, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL)) return WEFT_EIO;
     p->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (p->signals < 0) return WEFT_EIO;

@@ -13,6 +13,7 @@
 #define HOUSEKEEPING (250 * WEFT_NS_PER_MS)
 #define SPANS_TEXT ((size_t)256 << 10) /* written at once */
 #define SWEEP_EVERY 240u               /* of housekeeping: a minute */
+#define LINES_A_SECOND 20u             /* of a listener's connections */
 
 /* ---- connections from clients */
 
@@ -75,6 +76,23 @@ static void listener_release(worker_listener *l) {
     if (l->left && !l->net && !l->downs) listener_free(l);
 }
 
+static void sum_up(worker_listener *l, int64_t now) {
+    if (now < l->said_until) return;
+    if (l->unsaid)
+        weft_log(WEFT_LOG_WARN, "more connections refused or lost than there are lines for",
+                 WEFT_S("listener", l->config->name), WEFT_I("connections", l->unsaid));
+    l->said_until = now + WEFT_NS_PER_S;
+    l->said = l->unsaid = 0;
+}
+
+/* A line each, as long as that does not let whoever can connect fill the log. */
+static bool may_say(worker_listener *l, int64_t now) {
+    sum_up(l, now);
+    if (l->said++ < LINES_A_SECOND) return true;
+    l->unsaid++;
+    return false;
+}
+
 static void down_closed(wire *w, int error, const char *reason) {
     down *d = (down *)w;
     worker *owner = d->worker;
@@ -82,7 +100,7 @@ static void down_closed(wire *w, int error, const char *reason) {
     if (d->opened && d->listener->config->direction == CONFIG_INBOUND)
         worker_counters(owner)[TELEMETRY_CONNECTIONS_OPEN_IN]--;
     if (!d->opened && d->listener->tls) worker_counters(owner)[TELEMETRY_HANDSHAKES_IN_FAILED]++;
-    if (error)
+    if (error && may_say(d->listener, worker_now(owner)))
         weft_log(d->opened ? WEFT_LOG_INFO : WEFT_LOG_WARN,
                  d->opened ? "connection lost" : "connection refused",
                  WEFT_S("listener", d->listener->config->name), WEFT_S("reason", reason));
@@ -136,8 +154,12 @@ typedef struct span_lines {
 
 /* A full disk must not stop traffic. */
 static void write_lines(span_lines *l) {
-    const ssize_t n = write(l->worker->shared->spans_fd, l->text.data, l->text.len);
-    (void)n;
+    size_t written = 0;
+    ssize_t n = 1;
+    while (n > 0 && written < l->text.len) {
+        n = write(l->worker->shared->spans_fd, l->text.data + written, l->text.len - written);
+        if (n > 0) written += (size_t)n;
+    }
     weft_buf_clear(&l->text);
 }
 
@@ -167,6 +189,8 @@ static void keep_house(weft_timer *timer, int64_t now) {
     w->wall_offset = weft_wall(net_loop_clock(w->loop)) - now;
     write_spans(w);
     upstream_tell_all(w->up);
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (w->listeners[i]->unsaid) sum_up(w->listeners[i], now);
     if (++w->rounds % SWEEP_EVERY == 0) (void)telemetry_sweep(w->metrics, now);
     weft_timer_arm(net_loop_timers(w->loop), &w->housekeeping, now + HOUSEKEEPING);
 }

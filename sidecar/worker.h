@@ -65,6 +65,9 @@ typedef struct worker_listener {
     weft_list link; /* of the worker's `leaving` */
     size_t downs;   /* connections */
     bool left;      /* the newest snapshot does not have it */
+    /* Lines about connections that ended badly, in the second until `said_until`, and those left out. */
+    int64_t said_until;
+    uint32_t said, unsaid;
 } worker_listener;
 
 /* A connection from a client. */

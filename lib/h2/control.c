@@ -86,8 +86,15 @@ static int on_settings(h2_conn *c, const frame *f, const uint8_t *payload) {
                              &c->env->stats.limit_settings, "too many SETTINGS");
     /* Without that setting there is no limit (section 6.5.2). */
     if (!c->got_settings) c->peer_max_streams = UINT32_MAX;
+    bool window = false;
     for (uint32_t at = 0; at < f->len && !failed; at += 6) {
-        failed = apply_setting(c, get16(payload + at), get32(payload + at + 2));
+        const uint16_t id = get16(payload + at);
+        /* Each goes through all streams: a frame with many costs as much as many frames. */
+        if (id == SETTINGS_INITIAL_WINDOW_SIZE && window)
+            failed = flood_count(c, &c->flood.settings, c->limits->settings_max,
+                                 &c->env->stats.limit_settings, "too many SETTINGS");
+        window = window || id == SETTINGS_INITIAL_WINDOW_SIZE;
+        if (!failed) failed = apply_setting(c, id, get32(payload + at + 2));
     }
     if (failed) return failed;
     c->got_settings = true;

@@ -15,7 +15,11 @@ static void finish(net_listener *listener);
 static void on_retry(weft_timer *timer, int64_t now) {
     net_listener *listener = timer->user;
     (void)now;
-    if (!listener->paused && net_listener_watch(listener, true))
+    /* To its end it must come by itself: another process's or worker's listener on the same socket may
+     * have taken what was there, and no event tells of that. */
+    if (listener->draining)
+        net_listener_notify(listener);
+    else if (!listener->paused && net_listener_watch(listener, true))
         weft_timer_arm(&listener->loop->timers, timer, listener->loop->now + NET_ACCEPT_PAUSE);
 }
 

@@ -159,8 +159,8 @@ weft_status rpc_call_finish(rpc_call *call, weft_arena *arena, bool receive,
     ProtobufCMessage *message = NULL;
     if (call->hooked) rpc_ctx_detach(call->ctx, &call->hook);
     if (receive) {
-        rpc_meta_receive(call->ctx, &call->ctx->initial, &call->headers);
-        rpc_meta_receive(call->ctx, &call->ctx->trailing, &call->end.trailers);
+        rpc_meta_receive(call->ctx->arena, &call->ctx->initial, &call->headers);
+        rpc_meta_receive(call->ctx->arena, &call->ctx->trailing, &call->end.trailers);
     }
     if (call->end.code == WEFT_OK)
         st = take_reply(call, arena, &message);

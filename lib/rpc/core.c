@@ -4,9 +4,6 @@
 #include <signal.h>
 #include <string.h>
 
-static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned library_users;
-
 static void to_our_log(gpr_log_func_args *args) {
     weft_log_level level =
         args->severity == GPR_LOG_SEVERITY_ERROR ? WEFT_LOG_WARN : WEFT_LOG_DEBUG;
@@ -20,22 +17,19 @@ static void block_signals(sigset_t *before) {
     (void)pthread_sigmask(SIG_SETMASK, &all, before);
 }
 
-void core_acquire(void) {
+static void begin(void) {
     sigset_t before;
-    (void)pthread_mutex_lock(&library_lock);
-    if (library_users++ == 0) {
-        block_signals(&before);
-        gpr_set_log_function(to_our_log);
-        grpc_init();
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
-    (void)pthread_mutex_unlock(&library_lock);
+    block_signals(&before);
+    gpr_set_log_function(to_our_log);
+    grpc_init();
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void core_release(void) {
-    (void)pthread_mutex_lock(&library_lock);
-    if (--library_users == 0) grpc_shutdown();
-    (void)pthread_mutex_unlock(&library_lock);
+/* There is no grpc_shutdown: it waits for the poller that C-core starts when a socket takes no more, and
+ * that sleeps, ten seconds at a time, after the socket is long gone. What stays is reachable, and idle. */
+void core_begin(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, begin);
 }
 
 /* ---- loops */
@@ -56,20 +50,18 @@ static void *loop_run(void *user) {
     rpc_loop_enter();
     loop_drain(user);
     grpc_completion_queue_destroy(user);
-    core_release();
     return NULL;
 }
 
 static void *loop_run_server(void *user) {
     loop_drain(user);
     grpc_completion_queue_destroy(user);
-    core_release();
     return NULL;
 }
 
 int core_loop_start(core_loop *loop, bool client) {
     sigset_t before;
-    core_acquire();
+    core_begin();
     *loop = (core_loop){.queue = grpc_completion_queue_create_for_next(NULL), .client = client};
     block_signals(&before);
     int failed =
@@ -82,7 +74,6 @@ int core_loop_start(core_loop *loop, bool client) {
     grpc_completion_queue_shutdown(loop->queue);
     loop_drain(loop->queue);
     grpc_completion_queue_destroy(loop->queue);
-    core_release();
     return WEFT_ENOMEM;
 }
 

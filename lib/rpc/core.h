@@ -79,9 +79,8 @@ struct tp_call {
     } u;
 };
 
-/* grpc_init and grpc_shutdown, counted. C-core's threads start with all signals blocked. */
-void core_acquire(void);
-void core_release(void);
+/* Sets C-core up, once for the life of the process. Its threads start with all signals blocked. */
+void core_begin(void);
 
 int core_loop_start(core_loop *loop, bool client);
 /* Shuts the queue down and waits for its thread, unless called on it; the queue is gone afterwards. */

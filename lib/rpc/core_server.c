@@ -215,7 +215,6 @@ static void server_release(tp_server *server) {
     stop_loops(server);
     weft_free(server->loops);
     weft_free(server);
-    core_release();
 }
 
 tp_server *core_server_new(const tp_server_options *options, const tp_server_events *events,
@@ -227,7 +226,7 @@ tp_server *core_server_new(const tp_server_options *options, const tp_server_eve
         weft_free(loops);
         return NULL;
     }
-    core_acquire();
+    core_begin();
     server->events = events;
     server->user = user;
     server->loops = loops;

@@ -127,8 +127,8 @@ weft_status rpc_ctx_why(const weft_ctx *ctx, weft_arena *arena, const char *meth
 /* Headers for a call made with `ctx`, trace included: at most outgoing.count + 2. */
 size_t rpc_meta_send(weft_ctx *ctx, tp_header *out);
 size_t rpc_meta_list(const rpc_metas *list, tp_header *out);
-/* Copies received headers, but for "grpc-" ones, into ctx. Missing memory loses metadata, no more. */
-void rpc_meta_receive(weft_ctx *ctx, rpc_metas *list, const tp_headers *headers);
+/* Copies received headers, but for "grpc-" ones. Missing memory loses metadata, no more. */
+void rpc_meta_receive(weft_arena *arena, rpc_metas *list, const tp_headers *headers);
 bool rpc_meta_find(const tp_headers *headers, const char *key, size_t index, tp_header *out);
 
 /* ---- trace */
@@ -214,6 +214,7 @@ struct weft_stream {
     tp_in ready;
     bool has_ready, receiving, read_end;
     rpc_parcel *parcel; /* holds the message in hand */
+    rpc_parcel *notes;  /* see rpc_stream_notes; made when needed; the context's at the end */
     /* writing */
     tp_out queue[RPC_STREAM_QUEUE];
     unsigned queue_at, queue_count;
@@ -238,8 +239,11 @@ void rpc_stream_on_sent(void *user, bool ok);
 void rpc_stream_on_end(void *user, const tp_end *end);
 /* Asks for the first message. */
 void rpc_stream_prefetch(weft_stream *stream);
-/* Ends the stream for both threads with this status, which is kept if it is the first. */
-void rpc_stream_fail(weft_stream *stream, weft_status st);
+/* Ends the stream for both threads with this status ("what: why"), which is kept if it is the first. */
+void rpc_stream_fail(weft_stream *stream, weft_code code, const char *what, const char *why);
+/* Where statuses and metadata of the stream live, as long as its context; under the stream's lock. The
+ * context's own arena is for the program's thread, which need not be the one that reads or writes. */
+weft_arena *rpc_stream_notes(weft_stream *stream);
 /* Waits until everything queued was sent or cannot be any more. */
 void rpc_stream_flush(weft_stream *stream);
 /* Takes the next raw message; false at the end. The caller releases it. */

@@ -122,7 +122,7 @@ static const rpc_metas *metadata_of(const weft_ctx *ctx) {
     if (own->request.count) {
         tp_headers headers = own->request;
         own->request.count = 0;
-        rpc_meta_receive(own, &own->request_read, &headers);
+        rpc_meta_receive(own->arena, &own->request_read, &headers);
     }
     return &ctx->request_read;
 }
@@ -154,13 +154,14 @@ const char *weft_ctx_trailing_at(const weft_ctx *ctx, size_t index, const char *
     return entry_at(&ctx->trailing, index, value, len);
 }
 
-void rpc_meta_receive(weft_ctx *ctx, rpc_metas *list, const tp_headers *headers) {
+void rpc_meta_receive(weft_arena *arena, rpc_metas *list, const tp_headers *headers) {
     *list = (rpc_metas){.count = 0};
+    if (!arena) return;
     for (size_t i = 0; i < headers->count; i++) {
         tp_header header;
         headers->at(headers->list, i, &header);
         if (header.key_len >= 5 && memcmp(header.key, "grpc-", 5) == 0) continue;
-        if (append(ctx->arena, list, &header) < 0) return;
+        if (append(arena, list, &header) < 0) return;
     }
 }
 

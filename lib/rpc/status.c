@@ -139,7 +139,7 @@ static weft_status local_end(weft_arena *arena, const tp_end *end, const char *m
 
 static void take_details(weft_arena *arena, const tp_end *end, weft_status *st) {
     tp_header header;
-    if (!st->body || !rpc_meta_find(&end->trailers, RPC_DETAILS_KEY, 0, &header)) return;
+    if (!arena || !st->body || !rpc_meta_find(&end->trailers, RPC_DETAILS_KEY, 0, &header)) return;
     weft_status_body *body = weft_arena_alloc(arena, sizeof *body);
     uint8_t *copy = body ? weft_arena_memdup(arena, header.value, header.value_len) : NULL;
     if (!copy) return;

@@ -24,6 +24,7 @@ void rpc_stream_clear(weft_stream *stream) {
         stream->transport->drop(
             &stream->queue[(stream->queue_at + stream->queue_count - 1) % RPC_STREAM_QUEUE]);
     rpc_parcel_free(stream->parcel);
+    rpc_parcel_free(stream->notes);
     (void)pthread_cond_destroy(&stream->cond);
     (void)pthread_mutex_destroy(&stream->lock);
     rpc_live_add(RPC_STREAMS, -1);
@@ -118,11 +119,16 @@ void rpc_stream_on_end(void *user, const tp_end *end) {
 
 /* ---- ending */
 
-void rpc_stream_fail(weft_stream *stream, weft_status st) {
+weft_arena *rpc_stream_notes(weft_stream *stream) {
+    if (!stream->notes) stream->notes = rpc_parcel_new(stream->server ? stream->max_arena : 0);
+    return stream->notes ? stream->notes->arena : NULL;
+}
+
+void rpc_stream_fail(weft_stream *stream, weft_code code, const char *what, const char *why) {
     (void)pthread_mutex_lock(&stream->lock);
     if (!stream->failed && !stream->status_ready) {
         stream->failed = true;
-        stream->status = st;
+        stream->status = weft_status_make(rpc_stream_notes(stream), (int)code, "%s: %s", what, why);
     }
     (void)pthread_cond_broadcast(&stream->cond);
     (void)pthread_mutex_unlock(&stream->lock);
@@ -178,7 +184,7 @@ ProtobufCMessage *rpc_stream_unpack(weft_stream *stream, tp_in *message, weft_ar
     if (unpacked) return unpacked;
     weft_code code = stream->server ? WEFT_INVALID_ARGUMENT : WEFT_INTERNAL;
     if (large || error == WEFT_ENOMEM) code = WEFT_RESOURCE_EXHAUSTED;
-    rpc_stream_fail(stream, weft_status_make(stream->ctx->arena, (int)code, "%s: %s", what, why));
+    rpc_stream_fail(stream, code, what, why);
     return NULL;
 }
 
@@ -186,11 +192,11 @@ ProtobufCMessage *rpc_stream_unpack(weft_stream *stream, tp_in *message, weft_ar
 static void read_headers(weft_stream *stream) {
     if (stream->server || stream->headers_read) return;
     (void)pthread_mutex_lock(&stream->lock);
-    bool ready = stream->headers_ready;
+    if (stream->headers_ready) {
+        stream->headers_read = true;
+        rpc_meta_receive(rpc_stream_notes(stream), &stream->ctx->initial, &stream->headers);
+    }
     (void)pthread_mutex_unlock(&stream->lock);
-    if (!ready) return;
-    stream->headers_read = true;
-    rpc_meta_receive(stream->ctx, &stream->ctx->initial, &stream->headers);
 }
 
 static weft_arena *message_arena(weft_stream *stream) {
@@ -211,8 +217,7 @@ bool weft_stream_next(weft_stream *stream, ProtobufCMessage **message) {
     weft_arena *arena = message_arena(stream);
     if (!arena) {
         stream->transport->release(&in);
-        rpc_stream_fail(stream, weft_status_make(stream->ctx->arena, WEFT_RESOURCE_EXHAUSTED,
-                                                 "no memory for a message"));
+        rpc_stream_fail(stream, WEFT_RESOURCE_EXHAUSTED, "stream", "no memory for a message");
         return false;
     }
     ProtobufCMessage *unpacked = rpc_stream_unpack(stream, &in, arena);
@@ -251,8 +256,7 @@ bool weft_stream_send(weft_stream *stream, const ProtobufCMessage *message) {
     if (!open) return false;
     size_t size = protobuf_c_message_get_packed_size(message);
     if (stream->transport->call_buffer(stream->call, size, &out) < 0) {
-        rpc_stream_fail(stream, weft_status_make(stream->ctx->arena, WEFT_RESOURCE_EXHAUSTED,
-                                                 "no memory for a message"));
+        rpc_stream_fail(stream, WEFT_RESOURCE_EXHAUSTED, "stream", "no memory for a message");
         return false;
     }
     (void)protobuf_c_message_pack(message, out.data);
@@ -291,7 +295,8 @@ static weft_status server_status(weft_stream *stream) {
     if (stream->failed) return stream->status;
     if (stream->cancelled || stream->send_failed || stream->ended) {
         if (!stream->status_ready)
-            stream->status = rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1);
+            stream->status =
+                rpc_ctx_why(stream->ctx, rpc_stream_notes(stream), stream->method->path + 1);
         stream->status_ready = true;
         return stream->status;
     }
@@ -304,8 +309,8 @@ static weft_status client_status(weft_stream *stream) {
         /* A cancelled reader was turned away, whatever the server had said by then. */
         bool cut = stream->cancelled && stream->end.code == WEFT_OK;
         stream->status =
-            cut ? rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1)
-                : rpc_status_of_end(stream->ctx->arena, &stream->end, stream->method,
+            cut ? rpc_ctx_why(stream->ctx, rpc_stream_notes(stream), stream->method->path + 1)
+                : rpc_status_of_end(rpc_stream_notes(stream), &stream->end, stream->method,
                                     stream->target, stream->max_message);
         stream->status_ready = true;
     }

@@ -124,7 +124,7 @@ static void await_end(weft_stream *stream) {
     if (gave_up && !stream->failed && stream->end.cause == TP_CANCELLED &&
         !weft_ctx_cancelled(stream->ctx)) {
         stream->failed = true;
-        stream->status = weft_status_make(stream->ctx->arena, WEFT_CANCELLED, "%s: %s",
+        stream->status = weft_status_make(rpc_stream_notes(stream), WEFT_CANCELLED, "%s: %s",
                                           stream->method->path + 1, unread);
     }
     (void)pthread_mutex_unlock(&stream->lock);
@@ -145,18 +145,20 @@ weft_status weft_stream_end(weft_stream *stream, ProtobufCMessage **reply) {
     await_end(stream);
     weft_status st = weft_stream_status(stream);
     if (st.code == WEFT_OK && wants && !taken && weft_ctx_cancelled(stream->ctx))
-        st = rpc_ctx_why(stream->ctx, stream->ctx->arena, stream->method->path + 1);
+        st = rpc_ctx_why(stream->ctx, rpc_stream_notes(stream), stream->method->path + 1);
     if (st.code == WEFT_OK && wants && !taken)
-        st = weft_status_make(stream->ctx->arena, WEFT_INTERNAL,
+        st = weft_status_make(rpc_stream_notes(stream), WEFT_INTERNAL,
                               "%s: the status is OK but there is no reply",
                               stream->method->path + 1);
     if (st.code == WEFT_OK && wants && reply) *reply = taken;
     if (!stream->headers_read && stream->headers_ready)
-        rpc_meta_receive(stream->ctx, &stream->ctx->initial, &stream->headers);
-    rpc_meta_receive(stream->ctx, &stream->ctx->trailing, &stream->end.trailers);
+        rpc_meta_receive(rpc_stream_notes(stream), &stream->ctx->initial, &stream->headers);
+    rpc_meta_receive(rpc_stream_notes(stream), &stream->ctx->trailing, &stream->end.trailers);
     if (stream->hooked) rpc_ctx_detach(stream->ctx, &stream->hook);
     stream->transport->call_free(stream->call);
     rpc_live_add(RPC_CALLS, -1);
+    if (stream->notes) rpc_ctx_adopt(stream->ctx, stream->notes);
+    stream->notes = NULL;
     rpc_stream_clear(stream);
     weft_free(stream);
     return st;

@@ -171,7 +171,7 @@ enum {
     CONFIG_RETRY_CONNECT_FAILURE = 1, /* always on, also without any policy */
     CONFIG_RETRY_REFUSED = 2,         /* REFUSED_STREAM, above GOAWAY; always on */
     CONFIG_RETRY_RESET = 4,           /* any reset before response headers: may have happened! */
-    CONFIG_RETRY_RESET_UNSENT = 8,    /* reset before the request went out whole */
+    CONFIG_RETRY_RESET_UNSENT = 8,    /* reset before the peer saw the headers */
     CONFIG_RETRY_5XX = 16,            /* HTTP 500 to 599 */
     CONFIG_RETRY_GATEWAY = 32,        /* HTTP 502, 503, 504 */
     CONFIG_RETRY_4XX = 64,            /* HTTP 409 */

@@ -4,6 +4,7 @@ Certificates are made with the openssl program, as anyone outside the project wo
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -65,10 +66,24 @@ class Certs:
         return base + ".pem", base + ".key"
 
 
+TAKEN = []  # sockets that hold a name for each port given out, until this process ends
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody listens at. Not one of those that the system gives to connections (32768 on), which any
+    process may be given before it is listened at; nor one that another suite, at the same time, was told of."""
+    while True:
+        port = random.randrange(10000, 32768)
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0weft-test-port-{port}")
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            name.close()
+            continue
+        TAKEN.append(name)
+        return port
 
 
 def tls_common(leaf, ca, matchers):

@@ -112,6 +112,17 @@ class Call(unittest.TestCase):
         out, _ = child.communicate()
         self.assertEqual((out, child.returncode), ("", 0))
 
+    def test_bidi_that_the_server_ends(self):
+        """What stdin still might say is not waited for."""
+        for word, code, said in (("enough", 0, ""), ("fail", 1, "error: NOT_FOUND: no more\n")):
+            child = subprocess.Popen([WEFT, "call", self.address, KINDS + "/Chat", "-", "--timeout", "60s"], stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            child.stdin.write('{"text":"one"}\n{"text":"%s"}\n{"te' % word)
+            child.stdin.flush()
+            self.assertEqual(json.loads(child.stdout.readline()), {"text": "you said one"})
+            self.assertEqual(child.wait(timeout=20), code)
+            self.assertEqual(child.communicate(), ("", said))
+
     def test_from_a_file(self):
         path = os.path.join(self.dir, "request.json")
         with open(path, "w") as f:
@@ -297,7 +308,8 @@ class Call(unittest.TestCase):
 
     def test_usage(self):
         cases = [([], "call whom"), (["a:1", "b", "c", "d"], "one JSON argument"), (["a:1", "-I", "x"], "-I says"),
-                 (["a:1", "--timeout", "soon"], "--timeout"), (["a:1", "--vebrose"], "--verbose")]
+                 (["a:1", "--timeout", "soon"], "--timeout"), ([""], "call whom? The address is empty"),
+                 (["a:1", "--timeout", "1e20h"], "allowed: 0 to 8760h"), (["a:1", "--timeout", "9000h"], "allowed: 0 to 8760h"), (["a:1", "--vebrose"], "--verbose")]
         for args, said in cases:
             done = subprocess.run([WEFT, "call", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             self.assertEqual((done.returncode, done.stdout), (2, ""))

@@ -104,7 +104,7 @@ def check_killed(what, got, killed, dead):
     for begun, ended, code, text in got["failures"]:
         print(f"#   {(begun - killed) * 1e3:+.1f} to {(ended - killed) * 1e3:+.1f} ms: {code} {text}")
     for begun, ended, code, text in got["failures"]:
-        assert killed - 0.05 <= ended <= killed + 1, (what, begun - killed, ended - killed, text)
+        assert killed - 0.05 <= ended <= dead + 1, (what, begun - killed, ended - killed, text)
         assert begun <= dead + 0.1, (what, begun - killed, dead - killed, text)
         assert code == UNAVAILABLE and "lost the connection" in text, (what, code, text)
 

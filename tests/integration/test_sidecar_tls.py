@@ -7,6 +7,7 @@ same two sidecars goes on undisturbed. Expiry: a connection ends with its peer's
 import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -235,6 +236,32 @@ def test_refusals(rig, certs):
     server.stop(0)
 
 
+def test_many_refusals(rig, certs):
+    """Whoever can connect cannot fill the log: some lines a second, and how many more there were."""
+    wire, admin, count = f"127.0.0.1:{rig_of.free_port()}", rig.path("many.admin"), 300
+    one = rig_of.Sidecar(rig, "many", [rig_of.listener("in", wire, rig_of.to("app"), True,
+                                                       (certs.leaf("many"), certs.ca))],
+                         [rig_of.cluster("app", [f"unix:{rig.path('nobody')}"])], admin="unix:" + admin)
+    host, port = wire.split(":")
+    begun = time.monotonic()
+    for _ in range(count):
+        with socket.create_connection((host, int(port)), timeout=20) as s:
+            s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while s.recv(4096):
+                pass
+    failed = 'weft_tls_handshakes_total{direction="inbound",outcome="failed"}'
+    rig_of.wait_for(lambda: rig_of.metrics(admin)[failed] == count, 20, "all refused")
+
+    def told():
+        return sum(line["connections"] for line in lines_of(one, level="warn", listener="in") if "connections" in line)
+
+    rig_of.wait_for(lambda: len(lines_of(one, msg="connection refused")) + told() == count, 20, "all told of")
+    seconds = time.monotonic() - begun
+    lines = len(lines_of(one, msg="connection refused"))
+    assert lines <= 20 * (seconds + 1), (lines, seconds)
+    assert one.end() == 0, one.text()
+
+
 # ---- expiry
 
 def stamp(at):
@@ -274,15 +301,19 @@ class Dying:
                 for s, d in (("a", "outbound"), ("b", "inbound"))]
 
 
-def start_dying(rig, certs, name, app, short):
-    """A few seconds, or more where processes start slowly."""
+def start_dying(rig, certs, app):
+    """Two pairs, one with a client and one with a server about to expire: in a few seconds, or more where processes
+    start so slowly that one would have expired before both are there."""
     for life in (4, 12, 40):
         try:
-            return Dying(rig, certs, f"{name}{life}", app, short, life)
+            both = [Dying(rig, certs, f"{name}{life}", app, short, life)
+                    for name, short in (("client", "user"), ("server", "echo"))]
+            if time.time() < both[0].end:
+                return both
         except (grpc.RpcError, AssertionError):
             if life == 40:
                 raise
-    return None
+    raise AssertionError("the first certificate expired before the second was in use")
 
 
 def check_goaway(dying, what):
@@ -314,8 +345,7 @@ def test_expiry(rig, certs):
     server, _ = echo.serve(app)
     _, _, out, _ = echo.pair(rig, "lasting", app, certs)
     good = Good(out)
-    client = start_dying(rig, certs, "client", app, "user")
-    server_side = start_dying(rig, certs, "server", app, "echo")
+    client, server_side = start_dying(rig, certs, app)
     check_goaway(client, "the client's certificate")
     check_goaway(server_side, "the server's certificate")
     check_cut(client, "the client's certificate", client.b)
@@ -327,7 +357,7 @@ def test_expiry(rig, certs):
 
 def main():
     failed = 0
-    tests = [test_canary, test_refusals, test_expiry]
+    tests = [test_canary, test_refusals, test_many_refusals, test_expiry]
     wanted = sys.argv[1:]
     rig = rig_of.Rig()
     try:

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "google/rpc/status.pb-c.h"
 #include "tools/weft/cmd.h"
@@ -249,32 +251,38 @@ static weft_status run_client_stream(struct run *run) {
 struct reader {
     struct run *run;
     weft_stream *stream;
+    int over; /* an event: no more replies will come */
 };
 
 static void *read_all(void *user) {
     struct reader *reader = user;
     ProtobufCMessage *reply;
     while (weft_stream_next(reader->stream, &reply)) print_reply(reader->run, reply, false);
+    (void)eventfd_write(reader->over, 1);
     return NULL;
 }
 
-/* Replies are printed by a thread of their own, since both sides may wait for the other's next message. */
+/* Replies are printed by a thread of their own, since both sides may wait for the other's next message. Once
+ * the server has ended there is nothing to wait for on standard input. */
 static weft_status run_bidi(struct run *run) {
     weft_stream *stream = weft_stub_stream(run->what->channel, run->ctx, &run->method, NULL);
     /* A part of its own, so that the two threads share nothing but the stream and standard output. */
     struct run receiving = *run;
-    struct reader reader = {&receiving, stream};
+    struct reader reader = {&receiving, stream, eventfd(0, EFD_CLOEXEC)};
     pthread_t thread;
-    int error = pthread_create(&thread, NULL, read_all, &reader);
+    int error = reader.over < 0 ? errno : pthread_create(&thread, NULL, read_all, &reader);
     if (error) {
+        if (reader.over >= 0) close(reader.over);
         cmd_error("cannot start a thread: %s", strerror(error));
         run->bad = EXIT_FAILED;
         weft_ctx_cancel(run->ctx);
         return weft_stream_end(stream, NULL);
     }
+    run->what->input->stop_fd = reader.over;
     send_all(run, stream);
     weft_stream_close_send(stream);
     pthread_join(thread, NULL);
+    close(reader.over);
     run->received = receiving.received;
     if (!run->bad) run->bad = receiving.bad;
     return weft_stream_end(stream, NULL);

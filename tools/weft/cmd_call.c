@@ -293,6 +293,7 @@ static int run(const cmd_args *in) {
     if (in->count > 3)
         return cmd_usage_error(
             in->cmd, "one JSON argument, in single quotes; did not expect \"%s\"", in->args[3]);
+    if (!*in->args[0]) return cmd_usage_error(in->cmd, "call whom? The address is empty");
     if (in->rest) return cmd_usage_error(in->cmd, "did not expect \"--\"");
     if (opt.timeout < 0) return cmd_usage_error(in->cmd, "--timeout must not be negative");
     if (opt.roots.count && !opt.protos.count)
@@ -328,6 +329,7 @@ static const weft_flag flags[] = {
      .to.duration = &opt.timeout,
      .initial = "10s",
      .min = "0",
+     .max = "8760h",
      .help = "Deadline of the call, streams too; 0: none."},
     CMD_STRING("authority", 0, &opt.authority, "NAME",
                "The :authority to send. Default: from the address."),

@@ -1,19 +1,20 @@
 #include "tools/weft/json_input.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #define INPUT_MAX (64 * 1024 * 1024)
 
 int json_input_text(json_input *in, const char *text) {
-    *in = (json_input){.fd = -1, .end = true};
+    *in = (json_input){.fd = -1, .stop_fd = -1, .end = true};
     weft_buf_init(&in->data, INPUT_MAX);
     return weft_buf_adds(&in->data, text);
 }
 
 void json_input_fd(json_input *in, int fd) {
-    *in = (json_input){.fd = fd};
+    *in = (json_input){.fd = fd, .stop_fd = -1};
     weft_buf_init(&in->data, INPUT_MAX);
 }
 
@@ -56,7 +57,22 @@ static bool step(json_input *in, char c, bool *before) {
     return false;
 }
 
+/* Waits for something to read; true: told to stop. */
+static bool stopped(const json_input *in) {
+    if (in->stop_fd < 0) return false;
+    struct pollfd fds[] = {{.fd = in->stop_fd, .events = POLLIN}, {.fd = in->fd, .events = POLLIN}};
+    while (poll(fds, 2, -1) < 0)
+        if (errno != EINTR) return false;
+    return fds[0].revents != 0;
+}
+
 static int read_more(json_input *in) {
+    if (stopped(in)) {
+        in->end = true;
+        in->started = false; /* what came of a value is of no use */
+        in->begin = in->scanned = in->data.len;
+        return 0;
+    }
     char *room = weft_buf_reserve(&in->data, 64 * 1024);
     if (!room) return in->data.error;
     ssize_t n;

@@ -9,7 +9,8 @@
 #include "weft/buf.h"
 
 typedef struct json_input {
-    int fd; /* -1: all is in `data` already */
+    int fd;      /* -1: all is in `data` already */
+    int stop_fd; /* once it can be read from, the input is at its end; -1: none */
     weft_buf data;
     size_t begin;   /* of what was not handed out yet */
     size_t scanned; /* up to where */

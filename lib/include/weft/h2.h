@@ -95,7 +95,7 @@ typedef struct h2_limits {
     uint32_t output_high;       /* bytes of output not yet written above which DATA waits */
     uint32_t output_max;        /* the same, above which the peer is a slow reader and is closed */
     /* Floods, per window. */
-    uint32_t settings_max; /* SETTINGS */
+    uint32_t settings_max; /* SETTINGS, and window sizes in one frame beyond the first */
     uint32_t ping_max;     /* PING, plus one for each DATA or HEADERS frame either way */
     uint32_t priority_max; /* PRIORITY, plus two for each HEADERS */
     uint32_t

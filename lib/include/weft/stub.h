@@ -84,7 +84,9 @@ int weft_stub_start(weft_channel *channel, weft_group *group, const weft_method 
 weft_stream *weft_stub_stream(weft_channel *channel, weft_ctx *ctx, const weft_method *method,
                               const ProtobufCMessage *request);
 
-/* Streams, both sides, blocking; one thread reads and one writes at most.
+/* Streams, both sides, blocking; one thread reads (next, keep) and one writes (send, close_send) at most;
+ * either may ask for the status. Neither touches the context's arena, which stays one thread's, but metadata
+ * that came is the reader's to look at. end is for one thread, once the other is done.
  * next: true and *message until the other side is done; the message lives until the following next, unless
  *       weft_stream_keep moves it to the context.
  * send: queues one message, waiting for flow control; false once the stream is over.

@@ -44,6 +44,10 @@ def join(requests, context):
 
 def chat(requests, context):
     for item in requests:
+        if item.text == "enough":
+            return
+        if item.text == "fail":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no more")
         yield kinds_pb2.Item(text="you said " + item.text)
 
 

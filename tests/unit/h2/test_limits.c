@@ -83,6 +83,26 @@ static void test_floods(void **state) {
 }
 
 /* Requests that are wrong in themselves, each of which makes us send RST_STREAM (CVE-2025-8671). */
+/* One frame that changes the window of every stream two thousand times. */
+static void test_window_settings(void **state) {
+    (void)state;
+    enum { COUNT = 2000 };
+    static uint8_t frame[9 + 6 * COUNT] = {6 * COUNT >> 16, 6 * COUNT >> 8 & 255, 6 * COUNT & 255,
+                                           4};
+    for (size_t i = 0; i < COUNT; i++) {
+        frame[9 + 6 * i + 1] = 4;
+        frame[9 + 6 * i + 4] = (uint8_t)(1 + i % 2);
+    }
+    pair p;
+    pair_begin(&p);
+    pair_join(&p);
+    assert_non_null(pair_ask(&p, false));
+    pair_settle(&p);
+    const int got = h2_conn_input(p.server.conn, frame, sizeof frame, NULL);
+    expect_calm(&p, got, h2_env_stats(p.rig.env)->limit_settings);
+    pair_end(&p);
+}
+
 static void test_made_you_reset(void **state) {
     (void)state;
     pair p;
@@ -314,11 +334,12 @@ static void test_resets_of_idle_streams(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_floods),         cmocka_unit_test(test_made_you_reset),
-        cmocka_unit_test(test_rapid_reset),    cmocka_unit_test(test_honest_canceller),
-        cmocka_unit_test(test_deadline_storm), cmocka_unit_test(test_header_limits),
-        cmocka_unit_test(test_slow_reader),    cmocka_unit_test(test_stalled_readers),
-        cmocka_unit_test(test_queue_limit),    cmocka_unit_test(test_resets_of_idle_streams),
+        cmocka_unit_test(test_floods),          cmocka_unit_test(test_made_you_reset),
+        cmocka_unit_test(test_rapid_reset),     cmocka_unit_test(test_honest_canceller),
+        cmocka_unit_test(test_deadline_storm),  cmocka_unit_test(test_header_limits),
+        cmocka_unit_test(test_slow_reader),     cmocka_unit_test(test_stalled_readers),
+        cmocka_unit_test(test_queue_limit),     cmocka_unit_test(test_resets_of_idle_streams),
+        cmocka_unit_test(test_window_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

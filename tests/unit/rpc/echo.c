@@ -182,6 +182,7 @@ static weft_status both(weft_ctx *ctx, rpctest_echo_both_server_stream *stream) 
     request_t *request = NULL;
     weft_status st = weft_ok();
     atomic_fetch_add(&e->entered, 1);
+    echo_metadata(ctx);
     while (!weft_failed(st) && rpctest_echo_both_server_next(stream, &request)) {
         reply_t reply = {RPCTEST_ECHO_REPLY(.text = request->text, .payload = request->payload)};
         if (request->code) st = failure(ctx, request);

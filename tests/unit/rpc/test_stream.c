@@ -147,9 +147,14 @@ static void both_ping_pong(void **state) {
     weft_ctx_free(ctx);
 }
 
+/* The context's arena is the writer's here: the reader, who gets metadata, must not be seen in it. */
 static void *write_many(void *user) {
-    for (int i = 0; i < 2000; i++)
-        if (!rpctest_echo_both_send(user, REQUEST(.text = (char *)"many"))) return NULL;
+    weft_ctx *ctx = weft_stream_ctx(user);
+    for (int i = 0; i < 2000; i++) {
+        char *text = weft_strdup(ctx, "many");
+        if (!rpctest_echo_both_send(user, REQUEST(.text = text))) return NULL;
+        if (weft_failed(rpctest_echo_both_status(user))) return NULL;
+    }
     rpctest_echo_both_close_send(user);
     return user;
 }
@@ -157,13 +162,15 @@ static void *write_many(void *user) {
 static void both_reader_and_writer(void **state) {
     (void)state;
     weft_ctx *ctx = weft_ctx_new(WEFT_TIMEOUT_S(30));
+    assert_int_equal(weft_ctx_add_metadata(ctx, "x-echo", "head", 4), 0);
     rpctest_echo_both_stream *s = rpctest_echo_both(e.channel, ctx);
     pthread_t writer;
     void *wrote = NULL;
     reply_t *reply = NULL;
     int got = 0;
     assert_int_equal(pthread_create(&writer, NULL, write_many, s), 0);
-    while (rpctest_echo_both_next(s, &reply)) got++;
+    while (rpctest_echo_both_next(s, &reply))
+        if (!got++) assert_string_equal(weft_ctx_initial(ctx, "x-initial", 0, NULL), "head");
     (void)pthread_join(writer, &wrote);
     assert_non_null(wrote);
     assert_int_equal(got, 2000);

@@ -202,6 +202,49 @@ static void test_lost_while_held(void **state) {
     end(WEFT_OK, 2);
 }
 
+/* Who has answered did something, though it says that it did not: only the policy may repeat that. */
+static void test_unprocessed_while_held(void **state) {
+    (void)state;
+    mesh_request *r = begin(&(mesh_config){ALWAYS}, true);
+    mesh_headers(r);
+    mesh_run(&m, 1);
+    mesh_reset(r, H2_REFUSED_STREAM);
+    mesh_run(&m, 300);
+    assert_int_equal(mesh_counter(&m, TELEMETRY_RETRIES), 1);
+    assert_int_equal(mesh_counter(&m, TELEMETRY_RETRIES_TRANSPARENT), 0);
+    r = mesh_at(&m, 0, 1);
+    mesh_headers(r);
+    mesh_run(&m, 0);
+    seen(1);
+    mesh_trailers(r, WEFT_OK);
+    end(WEFT_OK, 2);
+}
+
+/* The same in trailers, for a status that the policy does not name. */
+static void test_unprocessed_in_trailers(void **state) {
+    (void)state;
+    mesh_open(&m, &(mesh_config){.servers = 2, ALWAYS});
+    mesh_unary(&m, &c);
+    mesh_run(&m, 0);
+    mesh_server *first = &m.servers[m.servers[0].request_count ? 0 : 1];
+    mesh_request *r = &first->requests[0];
+    mesh_headers(r);
+    mesh_run(&m, 1);
+    seen(0);
+    http_fields list;
+    http_fields_init(&list, first->host.fields);
+    assert_int_equal(http_fields_add_text(&list, "grpc-status", "5"), 0);
+    assert_int_equal(http_fields_add_text(&list, CALL_UNPROCESSED, "1"), 0);
+    assert_int_equal(h2_send_trailers(r->stream, &list), 0);
+    http_fields_clear(&list);
+    mesh_run(&m, 300);
+    assert_int_equal(mesh_counter(&m, TELEMETRY_RETRIES_TRANSPARENT), 0);
+    assert_int_equal(m.servers[0].request_count + m.servers[1].request_count, 1);
+    assert_int_equal(c.status, WEFT_NOT_FOUND);
+    assert_false(c.unprocessed);
+    mesh_close(&m);
+}
+
 /* What was forwarded is never taken back. */
 static void test_lost_after_commit(void **state) {
     (void)state;
@@ -227,6 +270,8 @@ int main(void) {
         cmocka_unit_test(test_deadline_while_held),
         cmocka_unit_test(test_cancel_while_held),
         cmocka_unit_test(test_lost_while_held),
+        cmocka_unit_test(test_unprocessed_while_held),
+        cmocka_unit_test(test_unprocessed_in_trailers),
         cmocka_unit_test(test_lost_after_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,21 @@ static void test_reset_when_told(void **state) {
     mesh_close(&m);
 }
 
+/* A server may act on the first messages of a stream: that there are more to come proves nothing. */
+static void test_reset_before_request(void **state) {
+    (void)state;
+    mesh_call c;
+    mesh_open(&m, &(mesh_config){.route = "retry_policy: {retry_on: reset-before-request}, "});
+    mesh_call_begin(&m, &c, 20, false, NULL);
+    mesh_run(&m, 0);
+    assert_int_equal(mesh_at(&m, 0, 0)->bytes, 20);
+    mesh_reset(mesh_at(&m, 0, 0), H2_INTERNAL_ERROR);
+    mesh_run(&m, 300);
+    expect(&c, WEFT_INTERNAL, "INTERNAL_ERROR");
+    assert_int_equal(m.servers[0].request_count, 1);
+    mesh_close(&m);
+}
+
 /* ---- policies */
 
 #define UNAVAILABLE_TWICE "retry_policy: {retry_on: unavailable, num_retries: 2}, "
@@ -495,6 +510,7 @@ int main(void) {
         cmocka_unit_test(test_not_repeated),
         cmocka_unit_test(test_status_is_final),
         cmocka_unit_test(test_reset_when_told),
+        cmocka_unit_test(test_reset_before_request),
         cmocka_unit_test(test_policy),
         cmocka_unit_test(test_http_status),
         cmocka_unit_test(test_idempotent),
