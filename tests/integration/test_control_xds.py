@@ -124,4 +124,8 @@ class Discovery(unittest.TestCase):
 if __name__ == "__main__":
     if sys.argv[1:] == ["ask"]:
         ask_for_ever()
-    unittest.main()
+    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    bad = len({str(test).split(" (")[0] for test, _ in result.failures + result.errors})
+    print("%d passed, %d failed" % (result.testsRun - bad, bad))
+    sys.exit(1 if bad or not result.wasSuccessful() else 0)

@@ -250,4 +250,8 @@ class Telemetry(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=0)
+    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    bad = len({str(test).split(" (")[0] for test, _ in result.failures + result.errors})
+    print("%d passed, %d failed" % (result.testsRun - bad, bad))
+    sys.exit(1 if bad or not result.wasSuccessful() else 0)
