@@ -9,7 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import traceback
 import time
 
 BUILD = os.environ.get("BUILD", "build")
@@ -258,3 +260,29 @@ def wait_for(check, seconds=10, what="a condition"):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not come true in {seconds} s")
         time.sleep(0.01)
+
+
+def run(tests):
+    """A suite's main: all of its tests, or those named as arguments, with one rig and its certificates."""
+    wanted = sys.argv[1:]
+    picked = [t for t in tests if not wanted or t.__name__ in wanted]
+    failed = 0
+    rig = Rig()
+    try:
+        certs = Certs(rig.folder)
+        for test in picked:
+            try:
+                test(rig, certs)
+                print("ok", test.__name__, flush=True)
+            except Exception:
+                traceback.print_exc()
+                print("FAILED", test.__name__, flush=True)
+                failed += 1
+                if os.environ.get("KEEP"):
+                    for one in rig.all:
+                        print("---", one.log, one.text())
+    finally:
+        rig.close()
+    print(f"{len(picked) - failed} passed, {failed} failed")
+    sys.stdout.flush()
+    os._exit(1 if failed else 0)  # without waiting for the threads of calls that were cut off

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import sidecar_rig as rig_of  # noqa: E402
@@ -267,29 +266,8 @@ def test_hundreds(rig, certs):
 
 
 def main():
-    failed = 0
     tests = [test_kills, test_stalls, test_hundreds]
-    wanted = sys.argv[1:]
-    rig = rig_of.Rig()
-    try:
-        certs = rig_of.Certs(rig.folder)
-        for test in tests:
-            if wanted and test.__name__ not in wanted:
-                continue
-            try:
-                test(rig, certs)
-                print("ok", test.__name__, flush=True)
-            except Exception:
-                traceback.print_exc()
-                print("FAILED", test.__name__, flush=True)
-                failed += 1
-                if os.environ.get("KEEP"):
-                    for one in rig.all:
-                        print("---", one.log, one.text())
-    finally:
-        rig.close()
-    print(f"{sum(not wanted or t.__name__ in wanted for t in tests) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    rig_of.run(tests)
 
 
 if __name__ == "__main__":

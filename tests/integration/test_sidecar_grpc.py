@@ -486,30 +486,7 @@ def main():
         return 0
     tests = [test_hops, test_kill_behind, test_retry,
              test_limits, test_counted, test_lie, test_open_key, test_drain]
-    wanted = sys.argv[1:]
-    failed = 0
-    rig = rig_of.Rig()
-    try:
-        certs = rig_of.Certs(rig.folder)
-        for test in tests:
-            if wanted and test.__name__ not in wanted:
-                continue
-            try:
-                test(rig, certs)
-                print("ok", test.__name__, flush=True)
-            except Exception:
-                import traceback
-                traceback.print_exc()
-                print("FAILED", test.__name__, flush=True)
-                failed += 1
-                if os.environ.get("KEEP"):
-                    for one in rig.all:
-                        print("---", one.log, one.text())
-    finally:
-        rig.close()
-    print(f"{sum(not wanted or t.__name__ in wanted for t in tests) - failed} passed, {failed} failed")
-    sys.stdout.flush()
-    os._exit(1 if failed else 0)  # without waiting for the threads of cancelled calls
+    rig_of.run(tests)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 
 import grpc
 
@@ -356,30 +355,8 @@ def test_expiry(rig, certs):
 
 
 def main():
-    failed = 0
     tests = [test_canary, test_refusals, test_many_refusals, test_expiry]
-    wanted = sys.argv[1:]
-    rig = rig_of.Rig()
-    try:
-        certs = rig_of.Certs(rig.folder)
-        for test in tests:
-            if wanted and test.__name__ not in wanted:
-                continue
-            try:
-                test(rig, certs)
-                print("ok", test.__name__, flush=True)
-            except Exception:
-                traceback.print_exc()
-                print("FAILED", test.__name__, flush=True)
-                failed += 1
-                if os.environ.get("KEEP"):
-                    for one in rig.all:
-                        print("---", one.log, one.text())
-    finally:
-        rig.close()
-    print(f"{sum(not wanted or t.__name__ in wanted for t in tests) - failed} passed, {failed} failed")
-    sys.stdout.flush()
-    os._exit(1 if failed else 0)  # without waiting for the threads of calls that were cut off
+    rig_of.run(tests)
 
 
 if __name__ == "__main__":
